@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Compiles every src/main/cuda/*.cu to the PTX text that the engine launches, then has ptxas assemble it for each supported architecture.
+#
+#   kernels/build-ptx.sh            rebuild all, write the PTX, check that no kernel spills registers
+#   kernels/build-ptx.sh NAME...    the same for src/main/cuda/NAME.cu only
+#   kernels/build-ptx.sh --check    rebuild into a temporary folder, compare with the committed text, check for spills; writes nothing
+#
+# Needs nvcc 13 and ptxas on PATH; nothing else in the build does. The text is what nvcc writes, unchanged: it is deterministic.
+set -euo pipefail
+cd "$(dirname "$0")/src/main/cuda"
+out=../resources/dev/turningpoint/kernels
+architectures="80 86 89 90 100 120"
+check=
+[ "${1-}" = --check ] && { check=1; shift; }
+[ $# -gt 0 ] || set -- $(ls ./*.cu | xargs -n1 basename -s .cu)
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+
+build() { # name
+  nvcc -ptx -arch=sm_80 -O3 --std=c++17 "$1.cu" -o "$work/$1.ptx" || { echo "$1.cu: nvcc failed" >&2; return 1; }
+  for sm in $architectures; do
+    ptxas -arch="sm_$sm" -v "$work/$1.ptx" -o /dev/null 2>"$work/$1.$sm.log" || { echo "$1.ptx: ptxas sm_$sm failed:" >&2; cat "$work/$1.$sm.log" >&2; return 1; }
+    if grep -B2 -E '[1-9][0-9]* bytes (stack frame|spill)' "$work/$1.$sm.log" >&2; then echo "$1.cu: spills or uses local memory on sm_$sm (above)" >&2; return 1; fi
+  done
+  if [ -n "$check" ]; then
+    diff -q "$work/$1.ptx" "$out/$1.ptx" >/dev/null || { echo "$1.ptx differs from what nvcc makes of $1.cu; run kernels/build-ptx.sh" >&2; return 1; }
+  else
+    cmp -s "$work/$1.ptx" "$out/$1.ptx" || cp "$work/$1.ptx" "$out/$1.ptx"
+  fi
+  echo "$1: $(grep -c '^\.visible .entry\|^	*\.entry' "$work/$1.ptx") kernels, no spills on sm_{${architectures// /,}}"
+}
+
+failed=0
+for name in "$@"; do build "$name" || failed=1; done
+exit $failed

@@ -1,0 +1,26 @@
+// Four consecutive elements at a time, whatever the storage type: f32 as one 16-byte access, bf16 as one 8-byte access, arithmetic in f32.
+// Indices count groups of four; addresses must be aligned to the group.
+#pragma once
+#include <cuda_bf16.h>
+
+__device__ __forceinline__ float4 load4(const float* p, long i) { return reinterpret_cast<const float4*>(p)[i]; }
+
+__device__ __forceinline__ float4 load4(const __nv_bfloat16* p, long i) {
+    const uint2 u = reinterpret_cast<const uint2*>(p)[i];  // bf16 is the upper half of an f32
+    return make_float4(__uint_as_float(u.x << 16), __uint_as_float(u.x & 0xffff0000u), __uint_as_float(u.y << 16), __uint_as_float(u.y & 0xffff0000u));
+}
+
+__device__ __forceinline__ void store4(float* p, long i, float4 v) { reinterpret_cast<float4*>(p)[i] = v; }
+
+__device__ __forceinline__ void store4(__nv_bfloat16* p, long i, float4 v) {
+    const __nv_bfloat162 a = __floats2bfloat162_rn(v.x, v.y), b = __floats2bfloat162_rn(v.z, v.w);
+    uint2 u;
+    u.x = *reinterpret_cast<const unsigned*>(&a);
+    u.y = *reinterpret_cast<const unsigned*>(&b);
+    reinterpret_cast<uint2*>(p)[i] = u;
+}
+
+__device__ __forceinline__ float load1(const float* p, long i) { return p[i]; }
+__device__ __forceinline__ float load1(const __nv_bfloat16* p, long i) { return __bfloat162float(p[i]); }
+__device__ __forceinline__ void store1(float* p, long i, float v) { p[i] = v; }
+__device__ __forceinline__ void store1(__nv_bfloat16* p, long i, float v) { p[i] = __float2bfloat16_rn(v); }
