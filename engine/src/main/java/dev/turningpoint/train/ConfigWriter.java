@@ -1,0 +1,48 @@
+package dev.turningpoint.train;
+
+import java.lang.reflect.RecordComponent;
+import java.util.List;
+
+/** The effective configuration as YAML: every key, in the order of the records, in a form that {@link ConfigReader} reads back to equal values. */
+final class ConfigWriter {
+    private ConfigWriter() {}
+
+    static String write(Record config) {
+        var out = new StringBuilder();
+        write(out, config, "");
+        return out.toString();
+    }
+
+    private static void write(StringBuilder out, Record record, String indent) {
+        for (RecordComponent c : record.getClass().getRecordComponents()) {
+            Object value = ConfigReader.get(record, c);
+            out.append(indent).append(ConfigReader.snake(c.getName())).append(':');
+            if (value instanceof Record section) {
+                out.append('\n');
+                write(out, section, indent + "  ");
+            } else {
+                out.append(' ').append(scalar(value)).append('\n');
+            }
+        }
+    }
+
+    private static String scalar(Object value) {
+        return switch (value) {
+            case Enum<?> e -> ConfigReader.nameOf(e);
+            case Double d -> number(d);
+            case String s -> quoted(s);
+            case List<?> list -> "[" + String.join(", ", list.stream().map(v -> quoted(v.toString())).toList()) + "]";
+            default -> value.toString();
+        };
+    }
+
+    private static String quoted(String s) {
+        return s.matches("[A-Za-z][A-Za-z0-9_./-]*") && !s.matches("(?i)true|false|null|yes|no|on|off|y|n") ? s : "'" + s.replace("'", "''") + "'";
+    }
+
+    /** The shortest decimal that reads back to the same double. */
+    static String number(double d) {
+        if (d == Math.rint(d) && Math.abs(d) < 1e15) return Long.toString((long) d);
+        return Double.toString(d).replace("E", "e").replace(".0e", "e");
+    }
+}

@@ -1,0 +1,308 @@
+package dev.turningpoint.train;
+
+import java.util.List;
+
+/**
+ * Everything that decides a run, immutable. The values of preset {@code glyph} and what each means stand in {@code glyph.yaml} beside this class; the
+ * keys of a configuration file are these names in snake case. Two runs with equal configurations on the same kind of device give equal bits.
+ *
+ * @param preset     the named preset that a file's missing keys come from
+ * @param seed       seed of prompts, noise and initial weights
+ * @param device     which library serves the CUDA driver API
+ * @param storage    type of activations and compute weights; accumulation, residual streams and master weights are f32 in either
+ * @param model      the network and its image
+ * @param sampler    schedule, stochastic window and guidance of a rollout
+ * @param credit     how rewards become advantages
+ * @param train      the optimisation
+ * @param reward     what scores an image
+ * @param data       where prompts come from
+ * @param evaluation held-out prompts
+ * @param checkpoint when state is written
+ * @param pretrain   flow matching from scratch, the command {@code pretrain}
+ */
+public record RunConfig(String preset, long seed, Device device, Storage storage, Model model, Sampler sampler, Credit credit, Train train, Reward reward,
+                        Data data, Evaluation evaluation, Checkpoint checkpoint, Pretrain pretrain) {
+
+    /** {@code AUTO}: CUDA where an NVIDIA driver loads, else the software GPU. */
+    public enum Device { AUTO, CUDA, SOFTWARE }
+
+    public enum Storage { F32, BF16 }
+
+    /** The stochastic step; see design: {@code CPS} preserves coefficients (arXiv 2509.05952), {@code SDE} is Flow-GRPO's. {@code ODE} explores nothing. */
+    public enum StepType { CPS, SDE, ODE }
+
+    public enum CreditMode { OUTCOME, INCREMENTAL, TURNING_POINT, CONSISTENT_TURNING_POINT }
+
+    /** Over what the standard deviation of an advantage is taken; the mean is always the group's. */
+    public enum Std { GROUP, GLOBAL }
+
+    /** {@code REFERENCE} repeats what the published code does where it departs from the paper. */
+    public enum Compat { NONE, REFERENCE }
+
+    public enum Parameters { FULL, LORA }
+
+    public enum Source { GENERATED, FILE }
+
+    public RunConfig {
+        if (train.klBeta() > 0) {
+            int first = firstStepWithoutSpread(sampler);
+            if (first >= 0)
+                throw new ConfigException("train.kl_beta", "divides by the variance of every step in the window, and step " + first + " has none ("
+                        + "sampler.type " + name(sampler.type()) + ", noise_level " + sampler.noiseLevel() + "); end sampler.window_end at " + first + " or set it to 0");
+        }
+        if (data.source() == Source.FILE && data.path().isEmpty()) throw new ConfigException("data.path", "names no file, and data.source is file");
+    }
+
+    /** Checks what only training needs: a window with noise to explore. */
+    public void requireExploration() {
+        if (sampler.type() == StepType.ODE) throw new ConfigException("sampler.type", "ode has no noise, so that training would explore nothing; take cps or sde");
+        if (sampler.noiseLevel() == 0) throw new ConfigException("sampler.noise_level", "is 0, so that training would explore nothing; 0.7 is usual");
+        if (train.groupSize() < 2) throw new ConfigException("train.group_size", "must be at least 2: a trajectory is judged against its group");
+    }
+
+    private static int firstStepWithoutSpread(Sampler s) {
+        if (s.windowStart() == s.windowEnd()) return -1;
+        if (s.type() == StepType.ODE || s.noiseLevel() == 0) return s.windowStart();
+        return s.type() == StepType.CPS && s.windowEnd() == s.steps() ? s.steps() - 1 : -1;   // sigma_next = 0 there, and std = sigma_next sin(...)
+    }
+
+    private static String name(Enum<?> value) { return ConfigReader.nameOf(value); }
+
+    /** The values of preset {@code glyph}. */
+    public static RunConfig glyph() { return Presets.get("glyph"); }
+
+    /**
+     * This configuration with some values changed.
+     *
+     * @param assignments as of {@code --set}: {@code "train.iterations=3"}
+     */
+    public RunConfig with(String... assignments) { return ConfigReader.override(this, List.of(assignments)); }
+
+    /** This configuration as YAML that {@link ConfigReader} reads back to an equal one. */
+    public String toYaml() { return ConfigWriter.write(this); }
+
+    /**
+     * @param name        {@code glyph}
+     * @param weights     {@code bundled}, or the path of a safetensors file to start from
+     * @param width       numbers per token, D
+     * @param depth       joint-attention blocks
+     * @param heads       attention heads; D / heads must be 32, 64 or 128
+     * @param patch       pixels along the side of a patch
+     * @param mlpRatio    hidden width of the feed-forward layers over D
+     * @param imageHeight pixels
+     * @param imageWidth  pixels
+     * @param tokens      text tokens, the longest word
+     */
+    public record Model(String name, String weights, int width, int depth, int heads, int patch, int mlpRatio, int imageHeight, int imageWidth, int tokens) {
+        public Model {
+            if (!name.equals("glyph")) throw new ConfigException("model.name", "'" + name + "' is not a model; there is: glyph");
+            if (weights.isEmpty()) throw new ConfigException("model.weights", "is empty; write 'bundled' or a path");
+            atLeast("model.width", width, 32);
+            atLeast("model.depth", depth, 1);
+            atLeast("model.heads", heads, 1);
+            atLeast("model.patch", patch, 1);
+            atLeast("model.mlp_ratio", mlpRatio, 1);
+            atLeast("model.image_height", imageHeight, patch);
+            atLeast("model.image_width", imageWidth, patch);
+            atLeast("model.tokens", tokens, 1);
+            int head = width / heads;
+            if (width % heads != 0 || head != 32 && head != 64 && head != 128)
+                throw new ConfigException("model.heads", width + " / " + heads + " gives no head dimension of 32, 64 or 128");
+            if (imageHeight % patch != 0 || imageWidth % patch != 0)
+                throw new ConfigException("model.patch", patch + " does not divide the image, " + imageHeight + " x " + imageWidth);
+        }
+
+        /** Image tokens. */
+        public int patches() { return (imageHeight / patch) * (imageWidth / patch); }
+
+        public int headDim() { return width / heads; }
+
+        /** Numbers in one image. */
+        public int pixels() { return imageHeight * imageWidth; }
+    }
+
+    /**
+     * @param type        the stochastic step inside the window; ODE steps outside
+     * @param steps       denoising steps T
+     * @param shift       timestep shift: sigma' = shift sigma / (1 + (shift - 1) sigma)
+     * @param noiseLevel  a of the step's formula, 0 to 1 for {@code cps}
+     * @param windowStart first stochastic step, 0-based
+     * @param windowEnd   one past the last stochastic step; n = windowEnd - windowStart steps are trained
+     * @param guidance    classifier-free guidance; 1 is none, and costs one forward instead of two
+     * @param waveMemory  MiB that the latents and activations of one wave may take; 0 is unlimited
+     */
+    public record Sampler(StepType type, int steps, double shift, double noiseLevel, int windowStart, int windowEnd, double guidance, int waveMemory) {
+        public Sampler {
+            atLeast("sampler.steps", steps, 1);
+            positive("sampler.shift", shift);
+            within("sampler.noise_level", noiseLevel, 0, type == StepType.SDE ? 10 : 1);
+            atLeast("sampler.window_start", windowStart, 0);
+            if (windowEnd <= windowStart || windowEnd > steps)
+                throw new ConfigException("sampler.window_end", "must be " + (windowStart + 1) + " to " + steps + " (after window_start, at most steps), is " + windowEnd);
+            within("sampler.guidance", guidance, 0, 100);
+            atLeast("sampler.wave_memory", waveMemory, 0);
+        }
+
+        /** Stochastic, and so trained, steps per trajectory: n. */
+        public int window() { return windowEnd - windowStart; }
+    }
+
+    /**
+     * @param mode          what a step is rewarded with
+     * @param balancing     keep equally many positive and negative turning points, those of largest magnitude
+     * @param std           what an advantage is divided by
+     * @param advantageClip advantages are clipped to plus or minus this
+     * @param compat        whose choices to follow where paper and published code differ
+     */
+    public record Credit(CreditMode mode, boolean balancing, Std std, double advantageClip, Compat compat) {
+        public Credit { positive("credit.advantage_clip", advantageClip); }
+    }
+
+    /**
+     * @param iterations          rounds of rollout and update
+     * @param promptsPerIteration prompt groups of a rollout
+     * @param groupSize           trajectories of a prompt
+     * @param updatesPerIteration optimizer steps on one rollout, each on its share of the trajectories
+     * @param microBatch          rows (a trajectory at a step) in one forward; changes memory and speed, no result
+     * @param learningRate        of AdamW
+     * @param beta1               of AdamW
+     * @param beta2               of AdamW
+     * @param eps                 of AdamW
+     * @param weightDecay         of AdamW, decoupled
+     * @param maxGradNorm         the gradient is scaled down to this norm
+     * @param clipRange           c: the ratio is clipped to 1 - c .. 1 + c
+     * @param klBeta              weight of the KL to the model training started from; 0 leaves that model out
+     * @param emaDecay            decay of the averaged weights; 0 keeps none
+     * @param emaInterval         optimizer steps between two updates of the average
+     * @param parameters          what is trained
+     * @param loraRank            r, with {@code lora}
+     * @param loraAlpha           the adapter counts alpha / r
+     * @param loraTargets         suffixes of the names of the linear layers that get an adapter
+     * @param timeLimitMinutes    training ends in time to have reported within this; 0 is no limit
+     */
+    public record Train(int iterations, int promptsPerIteration, int groupSize, int updatesPerIteration, int microBatch, double learningRate, double beta1,
+                        double beta2, double eps, double weightDecay, double maxGradNorm, double clipRange, double klBeta, double emaDecay, int emaInterval,
+                        Parameters parameters, int loraRank, double loraAlpha, List<String> loraTargets, double timeLimitMinutes) {
+        public Train {
+            loraTargets = List.copyOf(loraTargets);
+            atLeast("train.iterations", iterations, 0);
+            atLeast("train.prompts_per_iteration", promptsPerIteration, 1);
+            atLeast("train.group_size", groupSize, 1);
+            atLeast("train.updates_per_iteration", updatesPerIteration, 1);
+            if (promptsPerIteration * (long) groupSize % updatesPerIteration != 0)
+                throw new ConfigException("train.updates_per_iteration", updatesPerIteration + " does not divide the " + promptsPerIteration * (long) groupSize
+                        + " trajectories of an iteration");
+            atLeast("train.micro_batch", microBatch, 1);
+            positive("train.learning_rate", learningRate);
+            fraction("train.beta1", beta1);
+            fraction("train.beta2", beta2);
+            positive("train.eps", eps);
+            within("train.weight_decay", weightDecay, 0, 1);
+            positive("train.max_grad_norm", maxGradNorm);
+            positive("train.clip_range", clipRange);
+            within("train.kl_beta", klBeta, 0, 1e6);
+            fraction("train.ema_decay", emaDecay);
+            atLeast("train.ema_interval", emaInterval, 1);
+            atLeast("train.lora_rank", loraRank, 1);
+            positive("train.lora_alpha", loraAlpha);
+            if (parameters == Parameters.LORA && loraTargets.isEmpty()) throw new ConfigException("train.lora_targets", "is empty, and train.parameters is lora");
+            within("train.time_limit_minutes", timeLimitMinutes, 0, 1e9);
+        }
+
+        /** Trajectories of an iteration. */
+        public int trajectories() { return promptsPerIteration * groupSize; }
+    }
+
+    /**
+     * @param name    {@code ocr}: share of the prompt's letters that PP-OCRv4 reads in the image
+     * @param threads that score at the same time; 0 takes one per core
+     */
+    public record Reward(String name, int threads) {
+        public Reward {
+            if (!name.equals("ocr")) throw new ConfigException("reward.name", "'" + name + "' is not a reward; there is: ocr");
+            atLeast("reward.threads", threads, 0);
+        }
+    }
+
+    /**
+     * @param source {@code generated}: random words of the model's alphabet; {@code file}: one prompt a line
+     * @param path   of that file, seen from the working directory
+     */
+    public record Data(Source source, String path) {}
+
+    /**
+     * @param prompts held-out prompts, each with one noise of its own, fixed for the run
+     * @param every   iterations between two evaluations; the first and the last are always evaluated
+     * @param seed    of held-out prompts and their noise, whatever the run's seed
+     * @param steps   ODE steps; 0 takes {@code sampler.steps}
+     * @param ema     evaluate the averaged weights instead of the trained ones
+     */
+    public record Evaluation(int prompts, int every, long seed, int steps, boolean ema) {
+        public Evaluation {
+            atLeast("evaluation.prompts", prompts, 1);
+            atLeast("evaluation.every", every, 1);
+            atLeast("evaluation.steps", steps, 0);
+        }
+    }
+
+    /**
+     * @param every iterations between two checkpoints; 0 writes none but the last
+     * @param keep  newest checkpoints kept
+     */
+    public record Checkpoint(int every, int keep) {
+        public Checkpoint {
+            atLeast("checkpoint.every", every, 0);
+            atLeast("checkpoint.keep", keep, 1);
+        }
+    }
+
+    /**
+     * @param steps             optimizer steps
+     * @param batch             images a step
+     * @param learningRate      at its highest
+     * @param warmup            steps over which it rises from 0; then it falls linearly
+     * @param finalRate         where it ends, as a share of {@code learningRate}
+     * @param beta1             of AdamW
+     * @param beta2             of AdamW
+     * @param eps               of AdamW
+     * @param weightDecay       of AdamW
+     * @param maxGradNorm       the gradient is scaled down to this norm
+     * @param emaDecay          of the averaged weights, which are the result
+     * @param conditionDropout  share of images trained without their word, for guidance
+     * @param logEvery          steps between two lines of metrics
+     */
+    public record Pretrain(int steps, int batch, double learningRate, int warmup, double finalRate, double beta1, double beta2, double eps, double weightDecay,
+                           double maxGradNorm, double emaDecay, double conditionDropout, int logEvery) {
+        public Pretrain {
+            atLeast("pretrain.steps", steps, 1);
+            atLeast("pretrain.batch", batch, 1);
+            positive("pretrain.learning_rate", learningRate);
+            atLeast("pretrain.warmup", warmup, 0);
+            within("pretrain.final_rate", finalRate, 0, 1);
+            fraction("pretrain.beta1", beta1);
+            fraction("pretrain.beta2", beta2);
+            positive("pretrain.eps", eps);
+            within("pretrain.weight_decay", weightDecay, 0, 1);
+            positive("pretrain.max_grad_norm", maxGradNorm);
+            fraction("pretrain.ema_decay", emaDecay);
+            fraction("pretrain.condition_dropout", conditionDropout);
+            atLeast("pretrain.log_every", logEvery, 1);
+        }
+    }
+
+    private static void atLeast(String key, int value, int least) {
+        if (value < least) throw new ConfigException(key, "must be at least " + least + ", is " + value);
+    }
+
+    private static void positive(String key, double value) {
+        if (!(value > 0) || Double.isInfinite(value)) throw new ConfigException(key, "must be greater than 0, is " + value);
+    }
+
+    private static void within(String key, double value, double low, double high) {
+        if (!(value >= low && value <= high)) throw new ConfigException(key, "must be " + ConfigWriter.number(low) + " to " + ConfigWriter.number(high) + ", is " + value);
+    }
+
+    private static void fraction(String key, double value) {
+        if (!(value >= 0 && value < 1)) throw new ConfigException(key, "must be at least 0 and less than 1, is " + value);
+    }
+}

@@ -1,0 +1,177 @@
+package dev.turningpoint.train;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Presets, files, assignments, and that each mistake is told in one line with its place, its key and the way out. */
+class ConfigTest {
+    @TempDir Path folder;
+
+    private RunConfig read(String yaml, String... assignments) {
+        Path file = folder.resolve("config.yaml");
+        try {
+            Files.writeString(file, yaml);
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+        return ConfigReader.read(file, null, List.of(assignments));
+    }
+
+    private String complaint(String yaml, String... assignments) {
+        String message = assertThrows(ConfigException.class, () -> read(yaml, assignments)).getMessage();
+        assertFalse(message.contains("\n"), message);
+        return message;
+    }
+
+    @Test
+    void glyphIsWhatTheIssueAsksFor() {
+        RunConfig c = RunConfig.glyph();
+        assertEquals("glyph", c.preset());
+        assertEquals(RunConfig.CreditMode.CONSISTENT_TURNING_POINT, c.credit().mode());
+        assertEquals(96, c.train().trajectories());
+        assertEquals(7, c.sampler().window());
+        assertEquals(96, c.model().patches());
+        assertEquals(1e-4, c.train().learningRate());
+        assertEquals("attn.to_out.0", c.train().loraTargets().get(3));
+        c.requireExploration();
+    }
+
+    @Test
+    void noFileIsTheGlyphPreset() { assertEquals(RunConfig.glyph(), ConfigReader.read(null, null, List.of())); }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"glyph", "glyph-quick"})
+    void aWrittenConfigurationReadsBackEqual(String preset) {
+        RunConfig c = Presets.get(preset).with("seed=-9007199254740993", "train.learning_rate=3.0000000000000004e-5", "data.path='a b: #c'",
+                "train.lora_targets=[x.0, 'yes', '7']", "train.eps=1e-300");
+        assertEquals(c, read(c.toYaml()));
+    }
+
+    @Test
+    void aFileChangesOnlyWhatItNames() {
+        RunConfig c = read("""
+                preset: glyph-quick
+                sampler:
+                  noise_level: 0.5
+                credit: {mode: outcome}
+                """);
+        assertEquals(Presets.get("glyph-quick").with("sampler.noise_level=0.5", "credit.mode=outcome"), c);
+        assertEquals("glyph-quick", c.preset());
+        assertEquals(4, c.sampler().steps());
+    }
+
+    @Test
+    void assignmentsWinOverTheFileAndLaterOnesOverEarlier() {
+        RunConfig c = read("train:\n  iterations: 7\n", "train.iterations=8", "seed=5", "train.iterations=9", "train.lora_targets=[q]");
+        assertEquals(9, c.train().iterations());
+        assertEquals(5, c.seed());
+        assertEquals(List.of("q"), c.train().loraTargets());
+    }
+
+    @Test
+    void thePresetOfTheCommandLineWins() throws IOException {
+        Path file = Files.writeString(folder.resolve("c.yaml"), "preset: glyph-quick\nseed: 3\n");
+        RunConfig c = ConfigReader.read(file, "glyph", List.of());
+        assertEquals(RunConfig.glyph().with("seed=3"), c);
+        assertNotEquals(Presets.get("glyph-quick").with("seed=3"), c);
+    }
+
+    @Test
+    void emptySectionsAndEmptyFilesChangeNothing() {
+        assertEquals(RunConfig.glyph(), read(""));
+        assertEquals(RunConfig.glyph(), read("# nothing\n"));
+        assertEquals(RunConfig.glyph(), read("sampler:\ntrain:\n"));
+    }
+
+    @Test
+    void aMistypedKeyNamesItsLineAndTheNearestKey() {
+        assertEquals("config.yaml:4: unknown key 'sampler.noiselevel'; did you mean 'sampler.noise_level'?", complaint("""
+                seed: 1
+                sampler:
+                  steps: 8
+                  noiselevel: 0.7
+                """));
+        assertEquals("config.yaml:1: unknown key 'sampeler'; did you mean 'sampler'?", complaint("sampeler: {steps: 8}"));
+        assertEquals("config.yaml:2: unknown key 'train.noise_level'; did you mean 'sampler.noise_level'?", complaint("train:\n  noise_level: 1\n"));
+        assertTrue(complaint("credit:\n  zzzzzzzz: 1\n").contains("credit has: mode, balancing, std"));
+        assertEquals("--set train.iteratoins=3: unknown key 'train.iteratoins'; did you mean 'train.iterations'?", complaint("", "train.iteratoins=3"));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "train.iterations: many      | train.iterations must be a whole number, is 'many'",
+        "train.iterations: 1.5       | train.iterations must be a whole number, is '1.5'",
+        "train.iterations: 3e9       | train.iterations must be a whole number, is '3e9'",
+        "train.iterations: 3000000000 | train.iterations must be a whole number of 32 bits, is '3000000000'",
+        "train.learning_rate: fast   | train.learning_rate must be a number, is 'fast'",
+        "train.learning_rate: .nan   | train.learning_rate must be a number, is '.nan'",
+        "train.learning_rate: NaN    | train.learning_rate must be a number, is 'NaN'",
+        "train.learning_rate: [1]    | train.learning_rate must be a number, is a list",
+        "train.learning_rate:        | train.learning_rate must be a number, is empty",
+        "credit.balancing: yes       | credit.balancing must be true or false, is 'yes'",
+        "credit.mode: ctp            | credit.mode must be one of outcome, incremental, turning-point, consistent-turning-point, is 'ctp'",
+        "train.lora_targets: q       | train.lora_targets must be a list, as in [a, b], is 'q'",
+        "train.iterations: -1        | train.iterations must be at least 0, is -1",
+        "train.learning_rate: 0      | train.learning_rate must be greater than 0, is 0.0",
+        "train.beta1: 1              | train.beta1 must be at least 0 and less than 1, is 1.0",
+        "train.updates_per_iteration: 5 | train.updates_per_iteration 5 does not divide the 96 trajectories of an iteration",
+        "sampler.window_end: 9       | sampler.window_end must be 1 to 8 (after window_start, at most steps), is 9",
+        "sampler.noise_level: 1.5    | sampler.noise_level must be 0 to 1, is 1.5",
+        "model.heads: 5              | model.heads 96 / 5 gives no head dimension of 32, 64 or 128",
+        "model.name: sd4             | model.name 'sd4' is not a model; there is: glyph",
+        "data.source: file           | data.path names no file, and data.source is file",
+    })
+    void aWrongValueNamesItsLine(String line, String expected) {
+        String[] parts = line.split("[.:]", 3);
+        String message = complaint("seed: 1\n" + parts[0] + ":\n  " + parts[1] + ":" + parts[2] + "\n");
+        assertEquals((expected.startsWith("data.path") ? "config.yaml:2: " : "config.yaml:3: ") + expected, message);
+    }
+
+    @Test
+    void klNeedsVarianceInEveryStepOfTheWindow() {
+        assertEquals("config.yaml:3: train.kl_beta divides by the variance of every step in the window, and step 7 has none (sampler.type cps, noise_level 0.7); "
+                + "end sampler.window_end at 7 or set it to 0", complaint("sampler: {window_end: 8}\ntrain:\n  kl_beta: 1e-4\n"));
+        read("train: {kl_beta: 1e-4}");
+        read("sampler: {type: sde, window_end: 8}\ntrain: {kl_beta: 1e-4}");
+        complaint("sampler: {noise_level: 0}\ntrain: {kl_beta: 1e-4}");
+    }
+
+    @Test
+    void trainingNeedsNoise() {
+        assertThrows(ConfigException.class, () -> read("sampler: {type: ode}").requireExploration());
+        assertThrows(ConfigException.class, () -> read("sampler: {noise_level: 0}").requireExploration());
+        assertThrows(ConfigException.class, () -> read("train: {group_size: 1}").requireExploration());
+    }
+
+    @Test
+    void brokenDocumentsAreOneLineToo() {
+        assertTrue(complaint("seed: [1\n").startsWith("config.yaml:"), complaint("seed: [1\n"));
+        assertTrue(complaint("a: b: c\n").startsWith("config.yaml:1: is not YAML: "));
+        assertEquals("config.yaml: is not a mapping of keys to values", complaint("- 1\n- 2\n"));
+        assertEquals("config.yaml:2: 'seed' stands here a second time", complaint("seed: 1\nseed: 2\n"));
+        assertEquals("config.yaml:1: sampler is a section: write its keys indented below it", complaint("sampler: 8\n"));
+        assertTrue(complaint("seed: 1\n---\nseed: 2\n").contains("second document"));
+        assertEquals("--set steps: an assignment reads key=value, as in sampler.steps=8", complaint("", "steps"));
+    }
+
+    @Test
+    void missingFilesAndPresetsAreNamed() {
+        Path gone = folder.resolve("gone.yaml");
+        assertEquals(gone + ": there is no such file", assertThrows(ConfigException.class, () -> ConfigReader.read(gone, null, List.of())).getMessage());
+        assertTrue(assertThrows(ConfigException.class, () -> ConfigReader.read(folder, null, List.of())).getMessage().contains("folder"));
+        assertEquals("config.yaml:2: preset 'glyf' is not a preset; did you mean 'glyph'?", complaint("seed: 1\npreset: glyf\n"));
+    }
+}
