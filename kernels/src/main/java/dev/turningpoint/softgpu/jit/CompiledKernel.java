@@ -1,0 +1,38 @@
+package dev.turningpoint.softgpu.jit;
+
+import java.util.List;
+
+/**
+ * A kernel compiled for one block shape. The code stays loaded for the life of the process.
+ *
+ * <p>The function at {@link #address()} is {@code int f(void* params, void* scratch, int64 firstBlock, int64 endBlock, int gx, int gy, int gz)}:
+ * it runs the blocks {@code [firstBlock, endBlock)} of the grid in linear order, x fastest, and returns 0 or one of the fault codes below.
+ * It may be called by several threads at once, each with a scratch area of its own.
+ *
+ * @param name         entry name
+ * @param address      the function
+ * @param scratchBytes bytes of scratch, 64-byte aligned, contents irrelevant; holds shared memory, local memory and suspended warps
+ * @param sharedBytes  static and dynamic shared memory of a block
+ * @param report       what a kernel author should know: memory accesses that became gathers or scatters, with their lines
+ * @param fromCache    whether the object came from the cache
+ */
+public record CompiledKernel(String name, long address, long scratchBytes, long sharedBytes, List<String> report, boolean fromCache) {
+    public static final int OK = 0;
+    /** {@code trap} was executed. */
+    public static final int TRAP = 1;
+    /** An operation that needs the whole warp ({@code mma}, {@code ldmatrix}, ...) met divergent lanes. */
+    public static final int DIVERGENT = 2;
+    /** A barrier was met while other lanes of the warp, still running, were elsewhere, or warps wait for each other forever. */
+    public static final int BARRIER = 3;
+
+    /** What a fault code means, for messages. */
+    public static String faultText(int code) {
+        return switch (code) {
+            case OK -> "no fault";
+            case TRAP -> "trap";
+            case DIVERGENT -> "whole-warp operation in divergent code";
+            case BARRIER -> "barrier in divergent code, or warps waiting for each other";
+            default -> "fault " + code;
+        };
+    }
+}

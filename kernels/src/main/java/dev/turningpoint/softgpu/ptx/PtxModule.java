@@ -1,0 +1,59 @@
+package dev.turningpoint.softgpu.ptx;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Map;
+
+/**
+ * One loaded module: its kernels, and the live memory of its {@code .global} and {@code .const} variables.
+ * Parsing the same text twice gives two modules with variables of their own, as loading it twice does on a GPU.
+ */
+public final class PtxModule {
+    private final String name;
+    private final Map<String, PtxKernel> kernels;
+    private final Map<String, PtxVariable> variables;
+    private final String variableText;
+    private final MemorySegment data;
+
+    PtxModule(String name, Map<String, PtxKernel> kernels, Map<String, PtxVariable> variables, String variableText, long dataBytes) {
+        this.name = name;
+        this.kernels = Map.copyOf(kernels);
+        this.variables = Map.copyOf(variables);
+        this.variableText = variableText;
+        this.data = Arena.ofAuto().allocate(Math.max(64, (dataBytes + 63) / 64 * 64), 256);
+        for (PtxVariable v : variables.values()) {
+            if (v.offset() < 0 || v.initial() == null) continue;
+            MemorySegment.copy(v.initial(), 0, data, ValueLayout.JAVA_BYTE, v.offset(), v.initial().length);
+            for (PtxVariable.Pointer p : v.pointers()) {
+                PtxVariable target = variables.get(p.target());
+                if (target == null || target.offset() < 0) throw new PtxException(name + ".ptx: initialiser of " + v.name() + " points to unknown " + p.target());
+                data.set(ValueLayout.JAVA_LONG_UNALIGNED, v.offset() + p.at(), data.address() + target.offset() + p.addend());
+            }
+        }
+    }
+
+    public String name() { return name; }
+    public Map<String, PtxKernel> kernels() { return kernels; }
+
+    /** @throws PtxException if the module has no such entry; the message lists those it has */
+    public PtxKernel kernel(String entry) {
+        PtxKernel k = kernels.get(entry);
+        if (k == null) throw new PtxException(name + ".ptx has no entry '" + entry + "'; it has " + kernels.keySet().stream().sorted().toList());
+        return k;
+    }
+
+    /** Module variables by name. */
+    public Map<String, PtxVariable> variables() { return variables; }
+    /** The declarations as written: part of the key of compiled code. */
+    public String variableText() { return variableText; }
+    /** Memory of the module's variables, at {@link PtxVariable#offset()}; lives as long as this module is reachable. */
+    public MemorySegment data() { return data; }
+
+    /** Address and size for {@code cuModuleGetGlobal}; null if there is no such variable. */
+    public MemorySegment global(String variable) {
+        PtxVariable v = variables.get(variable);
+        return v == null || v.offset() < 0 ? null : data.asSlice(v.offset(), v.size());
+    }
+
+}
