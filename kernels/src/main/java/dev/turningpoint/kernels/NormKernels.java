@@ -1,0 +1,139 @@
+package dev.turningpoint.kernels;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Kernel;
+import dev.turningpoint.gpu.Stream;
+
+/**
+ * Normalisations of the joint-attention blocks ({@code norm.cu}): adaptive LayerNorm with modulation, and RMSNorm of queries and keys with the split into
+ * heads, each forward and backward. T is the storage type, f32 or bf16; everything is row-major; sums are f32 in an order fixed by the shape of one sample.
+ */
+public final class NormKernels implements AutoCloseable {
+    private static final int WARPS = 4;
+    /** Tokens whose q/k weight gradients one warp adds before they become one row of {@code partials}. */
+    private static final int TOKENS_PER_PARTIAL = 16;
+
+    private final PtxModule module;
+    private final PtxModule.Storages layerNorm;
+    private final PtxModule.Storages layerNormBackward;
+    private final PtxModule.Storages modulationGradient;
+    private final PtxModule.Storages qkNorm;
+    private final PtxModule.Storages qkNormBackward;
+    private final Kernel qkWeightGradient;
+
+    public NormKernels(Device device) {
+        module = new PtxModule(device, "norm");
+        layerNorm = module.storages("adaptive_layer_norm");
+        layerNormBackward = module.storages("adaptive_layer_norm_backward");
+        modulationGradient = module.storages("modulation_gradient");
+        qkNorm = module.storages("qk_norm_split");
+        qkNormBackward = module.storages("qk_norm_split_backward");
+        qkWeightGradient = module.kernel("qk_weight_gradient");
+    }
+
+    /**
+     * {@code out = (x - mean) * rstd * (1 + scale) + shift}, mean and variance over the row, {@code rstd = 1 / sqrt(variance + eps)}.
+     *
+     * @param x             f32 [rows, d], the residual stream
+     * @param shift         f32, row b at {@code shift + b * modStride}: d values for sample b
+     * @param scale         likewise
+     * @param modStride     elements from one sample's modulation to the next
+     * @param out           receives T [rows, d]
+     * @param stats         receives f32 [rows, 2] = mean, rstd for the backward; 0 where none follows
+     * @param rowsPerSample tokens of one sample; rows is a multiple of it
+     */
+    public void adaptiveLayerNorm(Stream stream, DType type, long x, long shift, long scale, int modStride, long out, long stats,
+                                  int rows, int d, int rowsPerSample, float eps) {
+        rowShape(rows, d, rowsPerSample);
+        layerNorm.of(type).grid(Check.blocks(rows, WARPS), 1, 1).block(32 * WARPS).shared(0)
+                .arg(x).arg(shift).arg(scale).arg(out).arg(stats).arg(modStride).arg(rows).arg(d).arg(rowsPerSample).arg(eps).launch(stream);
+    }
+
+    /**
+     * Backward of {@link #adaptiveLayerNorm}: with {@code g = dOut * (1 + scale)} and {@code h = (x - mean) * rstd},
+     * {@code dx += rstd * (g - mean(g) - h * mean(g * h))}, {@code dShift = sum over tokens of dOut}, {@code dScale = sum over tokens of dOut * h}.
+     *
+     * @param x       the forward's input, unchanged
+     * @param scale   the forward's scale
+     * @param stats   what the forward stored
+     * @param dOut    T [rows, d]
+     * @param dx      f32 [rows, d], added to
+     * @param dShift  f32, row b at {@code dShift + b * modStride}, overwritten
+     * @param dScale  likewise
+     */
+    public void adaptiveLayerNormBackward(Stream stream, DType type, long x, long scale, int modStride, long stats, long dOut,
+                                          long dx, long dShift, long dScale, int rows, int d, int rowsPerSample) {
+        rowShape(rows, d, rowsPerSample);
+        layerNormBackward.of(type).grid(Check.blocks(rows, WARPS), 1, 1).block(32 * WARPS).shared(0)
+                .arg(x).arg(scale).arg(stats).arg(dOut).arg(dx).arg(modStride).arg(rows).arg(d).arg(rowsPerSample).launch(stream);
+        modulationGradient.of(type).grid(Check.blocks(d, 32), rows / rowsPerSample, 1).block(32 * MODULATION_WARPS).shared(0)
+                .arg(x).arg(stats).arg(dOut).arg(dShift).arg(dScale).arg(modStride).arg(d).arg(rowsPerSample).launch(stream);
+    }
+
+    private static final int MODULATION_WARPS = 8;
+
+    /**
+     * Splits a fused projection into heads and normalises queries and keys: {@code q = x / sqrt(mean(x^2) + eps) * weight} over each head, v is copied.
+     * Token t of the stream becomes token {@code tokenOffset + t} of the joint sequence.
+     *
+     * @param qkv         T [batch, streamTokens, 3, heads, headDim]
+     * @param qWeight     f32 [headDim]
+     * @param kWeight     f32 [headDim]
+     * @param q           receives T [batch, heads, tokens, headDim], the tokens of this stream only; likewise k, v
+     * @param tokens      tokens N of the joint sequence
+     */
+    public void qkNormSplit(Stream stream, DType type, long qkv, long qWeight, long kWeight, long q, long k, long v,
+                            int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
+        headShape(batch, streamTokens, heads, headDim, tokenOffset, tokens);
+        qkNorm.of(type).grid(Check.blocks((long) batch * streamTokens, WARPS), 1, 1).block(32 * WARPS).shared(0)
+                .arg(qkv).arg(qWeight).arg(kWeight).arg(q).arg(k).arg(v)
+                .arg(batch).arg(streamTokens).arg(heads).arg(headDim).arg(tokenOffset).arg(tokens).arg(eps).launch(stream);
+    }
+
+    /**
+     * Backward of {@link #qkNormSplit}; the root mean squares are computed again from qkv.
+     *
+     * @param dq       T [batch, heads, tokens, headDim]; likewise dk, dv
+     * @param dqkv     receives T [batch, streamTokens, 3, heads, headDim]; may be qkv itself
+     * @param dqWeight f32 [headDim], added to; likewise dkWeight
+     * @param partials scratch of {@link #qkNormScratch} bytes
+     */
+    public void qkNormSplitBackward(Stream stream, DType type, long qkv, long qWeight, long kWeight, long dq, long dk, long dv,
+                                    long dqkv, long dqWeight, long dkWeight, long partials,
+                                    int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
+        headShape(batch, streamTokens, heads, headDim, tokenOffset, tokens);
+        Check.address("partials of the q/k weight gradients", partials);
+        int chunks = Check.blocks(streamTokens, TOKENS_PER_PARTIAL) * batch;
+        qkNormBackward.of(type).grid(Check.blocks(chunks, WARPS), 1, 1).block(32 * WARPS).shared(0)
+                .arg(qkv).arg(qWeight).arg(kWeight).arg(dq).arg(dk).arg(dv).arg(dqkv).arg(partials)
+                .arg(batch).arg(streamTokens).arg(heads).arg(headDim).arg(tokenOffset).arg(tokens).arg(eps).launch(stream);
+        qkWeightGradient.grid(2 * headDim / 32, 1, 1).block(256).shared(0)
+                .arg(partials).arg(dqWeight).arg(dkWeight).arg(chunks).arg(headDim).launch(stream);
+    }
+
+    /** Bytes of scratch that {@link #qkNormSplitBackward} needs. */
+    public static long qkNormScratch(int batch, int streamTokens, int headDim) {
+        return 2L * headDim * Check.blocks(streamTokens, TOKENS_PER_PARTIAL) * batch * Float.BYTES;
+    }
+
+    @Override
+    public void close() {
+        module.close();
+    }
+
+    private static void rowShape(int rows, int d, int rowsPerSample) {
+        Check.positive("rows", rows);
+        Check.positive("d", d);
+        Check.that(rowsPerSample > 0 && rows % rowsPerSample == 0, "rows (" + rows + ") must be a multiple of rowsPerSample (" + rowsPerSample + ")");
+    }
+
+    private static void headShape(int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens) {
+        Check.positive("batch", batch);
+        Check.positive("streamTokens", streamTokens);
+        Check.positive("heads", heads);
+        Check.that(headDim == 32 || headDim == 64 || headDim == 128, "head dims are 32, 64 and 128, not " + headDim);
+        Check.that(tokenOffset >= 0 && tokenOffset + streamTokens <= tokens,
+                "tokens " + tokenOffset + ".." + (tokenOffset + streamTokens) + " do not lie in a sequence of " + tokens);
+    }
+}
