@@ -1,0 +1,94 @@
+package dev.turningpoint.cli;
+
+import dev.turningpoint.gpu.GpuException;
+import dev.turningpoint.train.ConfigException;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+
+/** {@code turningpoint}: the main class, what its commands share, and what an error looks like. */
+@Command(name = "turningpoint", mixinStandardHelpOptions = true, versionProvider = TurningPointCommand.Version.class, scope = ScopeType.INHERIT,
+        description = "Reinforcement learning of flow-matching text-to-image models with TP-GRPO.",
+        synopsisSubcommandLabel = "COMMAND",
+        subcommands = {TrainCommand.class, PretrainCommand.class, SampleCommand.class, CheckCommand.class, DevicesCommand.class, CommandLine.HelpCommand.class},
+        exitCodeListHeading = "%nExit status:%n",
+        exitCodeList = {" 0:done", " 1:it failed, or a check found an error beyond its tolerance; one line on stderr says what",
+            " 2:the command line or the configuration is wrong", "70:a defect of turningpoint itself; --stacktrace shows where", "130, 143:ended by SIGINT, SIGTERM"})
+public final class TurningPointCommand {
+    static final int FAILED = 1;
+    static final int USAGE = 2;
+    static final int DEFECT = 70;
+
+    @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where in the code an error arose.")
+    private boolean stacktrace;
+
+    public static void main(String[] args) {
+        int status = run(args);
+        Shutdown.finished();
+        System.exit(status);
+    }
+
+    /** Runs one command line and returns its exit status; prints to the process' streams. */
+    static int run(String... args) {
+        return run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), args);
+    }
+
+    static int run(PrintWriter out, PrintWriter err, String... args) {
+        var command = new TurningPointCommand();
+        var line = new CommandLine(command).setCaseInsensitiveEnumValuesAllowed(true).setOut(out).setErr(err);
+        line.setParameterExceptionHandler((e, _) -> {
+            err.println("turningpoint: " + e.getMessage().lines().findFirst().orElse(""));
+            if (!CommandLine.UnmatchedArgumentException.printSuggestions(e, err)) err.println("Try '" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help'.");
+            return USAGE;
+        });
+        line.setExecutionExceptionHandler((e, _, _) -> report(e, command.stacktrace, err));
+        if (args.length == 0) {
+            line.usage(out);
+            return USAGE;
+        }
+        return line.execute(args);
+    }
+
+    /** Prints what happened for the person who can act on it. */
+    static int report(Throwable e, boolean stacktrace, PrintWriter err) {
+        if (stacktrace) e.printStackTrace(err);
+        String message = message(e);
+        err.println("turningpoint: " + (message != null ? message : "a defect: " + e + "; run again with --stacktrace to see where, and report it"));
+        return message == null ? DEFECT : e instanceof ConfigException ? USAGE : FAILED;
+    }
+
+    /** The line for an expected failure, null for anything else. */
+    private static String message(Throwable e) {
+        return switch (e) {
+            case ConfigException c -> c.getMessage();
+            case GpuException g -> g.getMessage();
+            case CommandException c -> c.getMessage();
+            case UncheckedIOException u -> message(u.getCause());
+            case NoSuchFileException f -> f.getFile() + ": there is no such file";
+            case AccessDeniedException f -> f.getFile() + ": access denied";
+            case FileNotFoundException f -> f.getMessage();
+            case FileSystemException f -> f.getMessage();
+            case IOException io -> io.getMessage() == null ? io.toString() : io.getMessage();
+            case OutOfMemoryError o -> "out of memory: " + o.getMessage();
+            default -> null;
+        };
+    }
+
+    /** The version of the jar, and what it runs on. */
+    static final class Version implements IVersionProvider {
+        @Override
+        public String[] getVersion() {
+            String version = TurningPointCommand.class.getPackage().getImplementationVersion();
+            return new String[] {"turningpoint " + (version == null ? "(not packaged)" : version) + ", Java " + Runtime.version()};
+        }
+    }
+}
