@@ -1,12 +1,509 @@
 package dev.turningpoint.softgpu.ptx;
 
-/** Reads PTX text. */
+import dev.turningpoint.softgpu.ptx.Lexer.Kind;
+import dev.turningpoint.softgpu.ptx.Lexer.Token;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Reads PTX text as nvcc writes it, inline assembly included. Knows the grammar, not the meaning of opcodes: what is not served is refused
+ * when the kernel that uses it is compiled, so that its neighbours can still run.
+ */
 public final class PtxParser {
-    private PtxParser() {}
+    private final String module;
+    private final String text;
+    private final List<Token> tokens;
+    private int at;
+
+    private final Map<String, PtxKernel> kernels = new LinkedHashMap<>();
+    private final Map<String, PtxVariable> variables = new LinkedHashMap<>();
+    private final StringBuilder variableText = new StringBuilder();
+    private long dataBytes;
+
+    private PtxParser(String module, String text) {
+        this.module = module;
+        this.text = text;
+        this.tokens = Lexer.tokens(module, text);
+    }
 
     /**
      * @param name module name used in messages, without ".ptx"
      * @throws PtxException naming the line if the text is not PTX we can read
      */
-    public static PtxModule parse(String name, String text) { throw new UnsupportedOperationException(); }
+    public static PtxModule parse(String name, String text) {
+        var p = new PtxParser(name, text);
+        p.module();
+        return new PtxModule(name, p.kernels, p.variables, p.variableText.toString(), p.dataBytes);
+    }
+
+    // ---- module level
+
+    private void module() {
+        boolean versioned = false;
+        while (peek().kind() != Kind.END) {
+            Token t = next();
+            switch (t.text()) {
+                case ".version" -> { next(); versioned = true; }
+                case ".target" -> { next(); while (accept(",")) next(); }
+                case ".address_size" -> { if (!next().is("64")) throw error(t, "only 64-bit addresses are served"); }
+                case ".visible", ".weak", ".common" -> { }
+                case ".extern" -> { if (peek().is(".shared")) { next(); moduleVariable(t, StateSpace.SHARED); } else external(); }
+                case ".global" -> moduleVariable(t, StateSpace.GLOBAL);
+                case ".const" -> moduleVariable(t, StateSpace.CONST);
+                case ".shared" -> moduleVariable(t, StateSpace.SHARED);
+                case ".entry" -> new KernelParser(t).parse();
+                case ".func" -> function();
+                case ".file", ".loc" -> skipLine(t);
+                case ".pragma" -> skipTo(";");
+                case ".section" -> { skipTo("{"); skipTo("}"); }
+                case ";" -> { }
+                default -> throw error(t, "expected a directive, found " + t);
+            }
+            if (!versioned) throw error(t, "PTX begins with .version, found " + t);
+        }
+    }
+
+    /** A function of the module: none is called by code we serve, so its body is passed over; a call is refused where it stands. */
+    private void function() {
+        int depth = 0;
+        while (true) {
+            Token t = next();
+            if (t.kind() == Kind.END) throw error(t, "function without end");
+            if (t.is(";") && depth == 0) return;
+            if (t.is("{")) depth++;
+            if (t.is("}") && --depth == 0) return;
+        }
+    }
+
+    private void external() {
+        if (peek().is(".func")) { next(); function(); }
+        else if (peek().is(".global") || peek().is(".const")) throw error(peek(), "external variables are not served: modules are not linked");
+        else throw error(peek(), "expected a declaration, found " + peek());
+    }
+
+    private void moduleVariable(Token first, StateSpace space) {
+        Declaration d = declaration(true);
+        long offset = -1;
+        if (space != StateSpace.SHARED) {
+            int align = Math.max(d.align, 16);
+            offset = (dataBytes + align - 1) / align * align;
+            dataBytes = offset + d.size;
+        }
+        variables.put(d.name, new PtxVariable(d.name, space, d.align, offset, d.size, d.initial, d.pointers));
+        variableText.append(text, first.start(), peek().start());
+        expect(";");
+    }
+
+    private record Declaration(String name, PtxType type, int align, long size, boolean array, byte[] initial, List<PtxVariable.Pointer> pointers) {}
+
+    /** {@code [.align n] [.attribute] [.ptr ...] .type name[dims] [= initialiser]}, the space already read. */
+    private Declaration declaration(boolean initialiser) {
+        int align = 0, vector = 1;
+        PtxType type = null;
+        while (peek().text().startsWith(".") && peek().kind() == Kind.WORD) {
+            Token t = next();
+            switch (t.text()) {
+                case ".align" -> {
+                    int n = (int) number(next());
+                    if (type == null) align = n;   // after the type it speaks of what a pointer points to
+                }
+                case ".ptr", ".global", ".const", ".shared", ".local" -> { }
+                case ".attribute" -> skipTo(")");
+                case ".v2" -> vector = 2;
+                case ".v4" -> vector = 4;
+                default -> {
+                    type = PtxType.of(t.text().substring(1));
+                    if (type == null) throw error(t, "unknown type " + t);
+                }
+            }
+        }
+        Token name = next();
+        if (type == null) throw error(name, "a declaration needs a type, found " + name);
+        if (name.kind() != Kind.WORD) throw error(name, "expected a name, found " + name);
+        long count = vector;
+        boolean array = false;
+        while (accept("[")) {
+            array = true;
+            if (accept("]")) { count = 0; continue; }
+            count *= number(next());
+            expect("]");
+        }
+        byte[] initial = null;
+        var pointers = new ArrayList<PtxVariable.Pointer>();
+        if (initialiser && accept("=")) {
+            initial = new byte[(int) (count * type.bytes())];
+            int[] where = {0};
+            initial(type, initial, where, pointers);
+        }
+        return new Declaration(name.text(), type, Math.max(align, vector * type.bytes()), count * type.bytes(), array, initial, pointers);
+    }
+
+    private void initial(PtxType type, byte[] into, int[] where, List<PtxVariable.Pointer> pointers) {
+        Token t = peek();
+        if (accept("{")) {
+            do initial(type, into, where, pointers); while (accept(","));
+            expect("}");
+            return;
+        }
+        int size = type.bytes();
+        if (where[0] + size > into.length) throw error(t, "more initial values than elements");
+        long bits;
+        if (t.kind() == Kind.WORD) {
+            next();
+            String target = t.text();
+            if (target.equals("generic")) { expect("("); target = next().text(); expect(")"); }
+            long addend = accept("+") ? number(next()) : 0;
+            if (size != 8) throw error(t, "an address fills 8 bytes, not " + size);
+            pointers.add(new PtxVariable.Pointer(where[0], target, addend));
+            bits = 0;
+        } else {
+            Operand.Immediate v = immediate();
+            bits = v.bits();
+            if (type == PtxType.F32 && v.kind() == Operand.Immediate.Kind.DOUBLE) bits = Float.floatToRawIntBits((float) Double.longBitsToDouble(bits));
+        }
+        for (int i = 0; i < size; i++) into[where[0]++] = (byte) (bits >>> (8 * i));
+    }
+
+    // ---- kernels
+
+    private final class KernelParser {
+        private final Token first;
+        private String name;
+        private final List<PtxParam> params = new ArrayList<>();
+        private int paramBytes;
+        private final List<Register> registers = new ArrayList<>();
+        private final List<Instruction> instructions = new ArrayList<>();
+        private final Map<String, Integer> labels = new HashMap<>();
+        private final Map<String, List<String>> tables = new HashMap<>();
+        private final Map<String, Long> sharedOffsets = new LinkedHashMap<>();
+        private final List<PtxVariable> externShared = new ArrayList<>();
+        private long shared, local;
+        private int maxThreads = 1024;
+        private final Deque<Scope> scopes = new ArrayDeque<>();
+        private int scopeCount;
+
+        /** Names of one pair of braces. */
+        private static final class Scope {
+            final int id;
+            final Map<String, Object> names = new HashMap<>();   // Register, PtxVariable, PtxParam
+            final Map<String, int[]> ranges = new HashMap<>();   // prefix -> {count, type ordinal}
+            Scope(int id) { this.id = id; }
+        }
+
+        KernelParser(Token first) { this.first = first; }
+
+        void parse() {
+            Token n = next();
+            name = n.text();
+            scopes.push(new Scope(scopeCount++));
+            if (accept("(")) {
+                while (!accept(")")) {
+                    expect(".param");
+                    Declaration d = declaration(false);
+                    int offset = (paramBytes + d.align - 1) / d.align * d.align;
+                    var p = new PtxParam(d.name, offset, (int) d.size, d.align);
+                    params.add(p);
+                    scope().names.put(d.name, p);
+                    paramBytes = offset + p.size();
+                    accept(",");
+                }
+            }
+            while (!peek().is("{")) directive(next());
+            next();
+            int depth = 1;
+            while (depth > 0) {
+                Token t = next();
+                switch (t.text()) {
+                    case "{" -> { depth++; scopes.push(new Scope(scopeCount++)); }
+                    case "}" -> { depth--; scopes.pop(); }
+                    case ";" -> { }
+                    default -> {
+                        if (t.kind() == Kind.END) throw error(t, "kernel " + name + " has no end");
+                        statement(t);
+                    }
+                }
+            }
+            long dynamicAlign = 16;
+            for (PtxVariable v : externShared) dynamicAlign = Math.max(dynamicAlign, v.align());
+            if (!externShared.isEmpty()) shared = (shared + dynamicAlign - 1) / dynamicAlign * dynamicAlign;
+            for (PtxVariable v : externShared) sharedOffsets.put(v.name(), shared);
+            for (Instruction i : instructions)
+                for (Operand o : i.operands())
+                    if (o instanceof Operand.Label l && i.is("bra") && !labels.containsKey(l.name()))
+                        throw new PtxException(module, i.line(), "branch to unknown label " + l.name());
+            String own = text.substring(first.start(), tokens.get(at - 1).start() + 1);
+            if (kernels.put(name, new PtxKernel(module, name, own, params, paramBytes, registers, instructions, labels, tables, sharedOffsets, shared,
+                    local, maxThreads)) != null) throw error(first, "two entries named " + name);
+        }
+
+        private Scope scope() { return scopes.peek(); }
+
+        private void directive(Token t) {
+            switch (t.text()) {
+                case ".maxntid", ".reqntid" -> {
+                    long n = number(next());
+                    while (accept(",")) n *= number(next());
+                    maxThreads = (int) Math.min(1024, n);
+                }
+                case ".minnctapersm", ".maxnctapersm", ".maxnreg" -> next();
+                case ".pragma" -> skipTo(";");
+                case ".noreturn" -> { }
+                default -> throw error(t, "the software GPU does not serve the directive " + t);
+            }
+        }
+
+        private void statement(Token t) {
+            switch (t.text()) {
+                case ".reg" -> registers();
+                case ".shared", ".local", ".param" -> {
+                    boolean isShared = t.is(".shared"), isLocal = t.is(".local");
+                    do {
+                        Declaration d = declaration(false);
+                        long offset = -1;
+                        StateSpace space = StateSpace.PARAM;
+                        if (isLocal) {
+                            offset = (local + d.align - 1) / d.align * d.align;
+                            local = offset + d.size;
+                            space = StateSpace.LOCAL;
+                        }
+                        if (isShared) space = StateSpace.SHARED;
+                        var v = new PtxVariable(d.name, space, d.align, offset, d.size, null, List.of());
+                        scope().names.put(d.name, v);
+                        if (isShared) place(v);
+                    } while (accept(","));
+                    expect(";");
+                }
+                case ".loc", ".file" -> skipLine(t);
+                case ".pragma" -> skipTo(";");
+                case ".branchtargets" -> throw error(t, ".branchtargets without a label");
+                default -> {
+                    if (t.kind() == Kind.WORD && peek().is(":")) {
+                        next();
+                        label(t);
+                    } else instruction(t);
+                }
+            }
+        }
+
+        private void label(Token t) {
+            if (peek().is(".branchtargets")) {
+                next();
+                var targets = new ArrayList<String>();
+                do targets.add(labelName(next().text())); while (accept(","));
+                expect(";");
+                tables.put(t.text(), targets);
+                return;
+            }
+            if (peek().is(".callprototype")) { skipTo(";"); return; }
+            String n = t.text();
+            // Labels of inner scopes may repeat (inline assembly): the scope's number keeps them apart.
+            if (scopes.size() > 1) { n = n + "@" + scope().id; scope().names.put(t.text(), n); }
+            if (labels.put(n, instructions.size()) != null) throw error(t, "label " + t + " twice");
+        }
+
+        private String labelName(String n) {
+            for (Scope s : scopes) if (s.names.get(n) instanceof String mangled) return mangled;
+            return n;
+        }
+
+        private void place(PtxVariable v) {
+            if (sharedOffsets.containsKey(v.name())) return;
+            long align = Math.max(v.align(), 16);
+            shared = (shared + align - 1) / align * align;
+            sharedOffsets.put(v.name(), shared);
+            shared += v.size();
+        }
+
+        private void registers() {
+            Token t = next();
+            PtxType type = PtxType.of(t.text().substring(1));
+            if (type == null) throw error(t, "unknown register type " + t);
+            do {
+                String n = next().text();
+                if (accept("<")) {
+                    scope().ranges.put(n, new int[]{(int) number(next()), type.ordinal()});
+                    expect(">");
+                } else scope().names.put(n, register(n, type));
+            } while (accept(","));
+            expect(";");
+        }
+
+        private Register register(String n, PtxType type) {
+            var r = new Register(registers.size(), n, type);
+            registers.add(r);
+            return r;
+        }
+
+        private Object lookup(String n) {
+            for (Scope s : scopes) {
+                Object found = s.names.get(n);
+                if (found != null && !(found instanceof String)) return found;
+                if (n.startsWith("%")) {
+                    int d = n.length();
+                    while (d > 0 && Character.isDigit(n.charAt(d - 1))) d--;
+                    if (d == n.length()) continue;
+                    int[] range = s.ranges.get(n.substring(0, d));
+                    if (range != null && Integer.parseInt(n.substring(d)) < range[0]) {
+                        Register r = register(n, PtxType.values()[range[1]]);
+                        s.names.put(n, r);
+                        return r;
+                    }
+                }
+            }
+            PtxVariable v = variables.get(n);
+            if (v != null && v.space() == StateSpace.SHARED) {
+                if (v.size() == 0) { if (!externShared.contains(v)) externShared.add(v); }
+                else place(v);
+            }
+            return v;
+        }
+
+        private void instruction(Token t) {
+            Operand.Reg guard = null;
+            int line = t.line();
+            if (t.is("@")) {
+                boolean not = accept("!");
+                Token p = next();
+                if (!(lookup(p.text()) instanceof Register r) || r.type() != PtxType.PRED) throw error(p, "a guard is a predicate register, not " + p);
+                guard = new Operand.Reg(r, not);
+                t = next();
+            }
+            if (t.kind() != Kind.WORD || t.text().startsWith(".") || t.text().startsWith("%")) throw error(t, "expected an instruction, found " + t);
+            String[] parts = t.text().split("\\.");
+            List<String> modifiers = List.of(Arrays.copyOfRange(parts, 1, parts.length));
+            var operands = new ArrayList<Operand>();
+            if (parts[0].equals("call")) {
+                String callee = null;
+                int depth = 0;
+                while (!peek().is(";")) {
+                    Token c = next();
+                    if (c.kind() == Kind.END) throw error(c, "call without end");
+                    if (c.is("(")) depth++;
+                    else if (c.is(")")) depth--;
+                    else if (depth == 0 && callee == null && c.kind() == Kind.WORD) callee = c.text();
+                }
+                operands.add(new Operand.Label(callee));
+            } else if (!peek().is(";")) {
+                boolean jump = parts[0].equals("bra") || parts[0].equals("brx");
+                do operands.add(jump && peek().kind() == Kind.WORD && !peek().text().startsWith("%") ? new Operand.Label(labelName(next().text())) : operand());
+                while (accept(","));
+            }
+            expect(";");
+            instructions.add(new Instruction(guard, parts[0], modifiers, operands, line));
+        }
+
+        private Operand operand() {
+            Operand a = single();
+            if (accept("|")) return new Operand.Pair(a, single());
+            return a;
+        }
+
+        private Operand single() {
+            Token t = peek();
+            if (accept("{")) {
+                var e = new ArrayList<Operand>();
+                if (!accept("}")) {
+                    do e.add(single()); while (accept(","));
+                    expect("}");
+                }
+                return new Operand.Vector(List.copyOf(e));
+            }
+            if (accept("[")) {
+                Operand base = single();
+                long offset = 0;
+                while (!accept("]")) {
+                    Token sign = next();
+                    if (!sign.is("+") && !sign.is("-")) throw error(sign, "the software GPU does not serve this address: found " + sign);
+                    Operand.Immediate o = immediate();
+                    offset += sign.is("-") ? -o.bits() : o.bits();
+                }
+                return new Operand.Address(base, offset);
+            }
+            if (accept("!")) {
+                Token p = next();
+                if (lookup(p.text()) instanceof Register r) return new Operand.Reg(r, true);
+                throw error(p, "expected a predicate after '!', found " + p);
+            }
+            if (t.kind() == Kind.NUMBER || t.is("-") || t.is("+")) return immediate();
+            if (t.kind() != Kind.WORD) throw error(t, "expected an operand, found " + t);
+            next();
+            if (t.is("_")) return new Operand.Sink();
+            if (t.is("WARP_SZ")) return new Operand.Immediate(32, Operand.Immediate.Kind.INTEGER);
+            Object o = lookup(t.text());
+            if (o instanceof Register r) return new Operand.Reg(r, false);
+            if (o instanceof PtxParam p) return new Operand.Param(p);
+            if (o instanceof PtxVariable v) return new Operand.Symbol(v);
+            if (t.text().startsWith("%")) return new Operand.Special(t.text());
+            throw error(t, "unknown name " + t);
+        }
+    }
+
+    // ---- literals and tokens
+
+    private Operand.Immediate immediate() {
+        boolean minus = false;
+        while (peek().is("-") || peek().is("+")) minus ^= next().is("-");
+        Token t = next();
+        String s = t.text();
+        if (t.kind() != Kind.NUMBER) throw error(t, "expected a number, found " + t);
+        try {
+            if (s.startsWith("0f") || s.startsWith("0F")) {
+                int bits = Integer.parseUnsignedInt(s.substring(2), 16);
+                return new Operand.Immediate((minus ? bits ^ 0x80000000 : bits) & 0xffffffffL, Operand.Immediate.Kind.SINGLE);
+            }
+            if (s.startsWith("0d") || s.startsWith("0D")) {
+                long bits = Long.parseUnsignedLong(s.substring(2), 16);
+                return new Operand.Immediate(minus ? bits ^ Long.MIN_VALUE : bits, Operand.Immediate.Kind.DOUBLE);
+            }
+            if (s.indexOf('.') >= 0) {
+                double d = Double.parseDouble(s);
+                return new Operand.Immediate(Double.doubleToRawLongBits(minus ? -d : d), Operand.Immediate.Kind.DOUBLE);
+            }
+            if (s.endsWith("U")) s = s.substring(0, s.length() - 1);
+            long v = s.startsWith("0x") || s.startsWith("0X") ? Long.parseUnsignedLong(s.substring(2), 16)
+                    : s.startsWith("0b") ? Long.parseUnsignedLong(s.substring(2), 2)
+                    : s.length() > 1 && s.startsWith("0") ? Long.parseUnsignedLong(s, 8) : Long.parseUnsignedLong(s);
+            return new Operand.Immediate(minus ? -v : v, Operand.Immediate.Kind.INTEGER);
+        } catch (NumberFormatException e) {
+            throw error(t, "not a number: " + t);
+        }
+    }
+
+    private long number(Token t) {
+        if (t.kind() != Kind.NUMBER) throw error(t, "expected a number, found " + t);
+        at--;
+        return immediate().bits();
+    }
+
+    private Token peek() { return tokens.get(at); }
+
+    private Token next() { return tokens.get(at < tokens.size() - 1 ? at++ : at); }
+
+    private boolean accept(String s) {
+        if (!peek().is(s)) return false;
+        at++;
+        return true;
+    }
+
+    private void expect(String s) {
+        if (!accept(s)) throw error(peek(), "expected '" + s + "', found " + peek());
+    }
+
+    private void skipTo(String s) {
+        while (!peek().is(s)) if (next().kind() == Kind.END) throw error(peek(), "expected '" + s + "', found end of text");
+        at++;
+    }
+
+    private void skipLine(Token first) {
+        while (peek().kind() != Kind.END && peek().line() == first.line()) next();
+    }
+
+    private PtxException error(Token t, String problem) { return new PtxException(module, t.line(), problem); }
 }
