@@ -17701,69 +17701,6 @@ public class Llvm extends Llvm$shared {
         }
     }
 
-    private static class LLVMOrcCreateStaticLibrarySearchGeneratorForPath {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            Llvm.C_POINTER,
-            Llvm.C_POINTER,
-            Llvm.C_POINTER,
-            Llvm.C_POINTER,
-            Llvm.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("LLVMOrcCreateStaticLibrarySearchGeneratorForPath");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * LLVMErrorRef LLVMOrcCreateStaticLibrarySearchGeneratorForPath(LLVMOrcDefinitionGeneratorRef *Result, LLVMOrcObjectLayerRef ObjLayer, const char *FileName, const char *TargetTriple)
-     * }
-     */
-    public static FunctionDescriptor LLVMOrcCreateStaticLibrarySearchGeneratorForPath$descriptor() {
-        return LLVMOrcCreateStaticLibrarySearchGeneratorForPath.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * LLVMErrorRef LLVMOrcCreateStaticLibrarySearchGeneratorForPath(LLVMOrcDefinitionGeneratorRef *Result, LLVMOrcObjectLayerRef ObjLayer, const char *FileName, const char *TargetTriple)
-     * }
-     */
-    public static MethodHandle LLVMOrcCreateStaticLibrarySearchGeneratorForPath$handle() {
-        return LLVMOrcCreateStaticLibrarySearchGeneratorForPath.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * LLVMErrorRef LLVMOrcCreateStaticLibrarySearchGeneratorForPath(LLVMOrcDefinitionGeneratorRef *Result, LLVMOrcObjectLayerRef ObjLayer, const char *FileName, const char *TargetTriple)
-     * }
-     */
-    public static MemorySegment LLVMOrcCreateStaticLibrarySearchGeneratorForPath$address() {
-        return LLVMOrcCreateStaticLibrarySearchGeneratorForPath.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * LLVMErrorRef LLVMOrcCreateStaticLibrarySearchGeneratorForPath(LLVMOrcDefinitionGeneratorRef *Result, LLVMOrcObjectLayerRef ObjLayer, const char *FileName, const char *TargetTriple)
-     * }
-     */
-    public static MemorySegment LLVMOrcCreateStaticLibrarySearchGeneratorForPath(MemorySegment Result, MemorySegment ObjLayer, MemorySegment FileName, MemorySegment TargetTriple) {
-        var mh$ = LLVMOrcCreateStaticLibrarySearchGeneratorForPath.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("LLVMOrcCreateStaticLibrarySearchGeneratorForPath", Result, ObjLayer, FileName, TargetTriple);
-            }
-            return (MemorySegment)mh$.invokeExact(Result, ObjLayer, FileName, TargetTriple);
-        } catch (Error | RuntimeException ex) {
-           throw ex;
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
     private static class LLVMOrcCreateNewThreadSafeContext {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             Llvm.C_POINTER    );
