@@ -1,0 +1,89 @@
+package dev.turningpoint.kernels;
+
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Kernel;
+import dev.turningpoint.gpu.Stream;
+
+/**
+ * Credit assignment of TP-GRPO ({@code credit.cu}): rewards along a trajectory to step rewards to advantages.
+ *
+ * @see <a href="https://arxiv.org/abs/2602.06422">TP-GRPO</a>
+ */
+public final class CreditKernels implements AutoCloseable {
+    /** Flags of {@link #stepRewards}; what each means stands in {@code credit.cu}. */
+    public static final int OUTCOME = 1, BONUS = 2, FIRST = 4, FIRST_CONSISTENT = 8, INNER_CONSISTENT = 16, LOCAL_FLIP = 32, POSITIVE_ONLY = 64,
+            MAIN_IS_TREND = 128, TREND = 256, SUFFIX = 512, DROP_MAIN = 1024, PROPAGATE = 2048, RANK_BY_TREND = 4096;
+
+    private final PtxModule module;
+    private final Kernel turningPoints;
+    private final Kernel balance;
+    private final Kernel stepRewards;
+    private final Kernel advantages;
+
+    public CreditKernels(Device device) {
+        module = new PtxModule(device, "credit");
+        turningPoints = module.kernel("turning_points");
+        balance = module.kernel("balance");
+        stepRewards = module.kernel("step_rewards");
+        advantages = module.kernel("advantages");
+    }
+
+    /** Bytes of scratch of {@link #stepRewards}. */
+    public static long scratch(int batch, int n) {
+        return 2L * batch * n * Float.BYTES;
+    }
+
+    /**
+     * Step rewards from the rewards along each trajectory.
+     *
+     * @param rewards   f32 [batch, n + 1]: R_0 of the pure ODE image, R_k of the image after k SDE steps and then ODE steps, R_n of the trajectory itself
+     * @param rowBatch  i32 [batch], the sampling batch inside which turning points are balanced; 0: no balancing
+     * @param reward    receives f32 [batch, n]
+     * @param indicator receives f32 [batch, n], 1 at turning points that count
+     * @param main      receives f32 [batch, n], and
+     * @param bonus     f32 [batch, n], the two parts whose sum the reward is
+     * @param scratch   {@link #scratch} bytes
+     * @param flags     of this class
+     * @param eta       factor of the bonus
+     */
+    public void stepRewards(Stream stream, long rewards, long rowBatch, long reward, long indicator, long main, long bonus, long scratch, int batch, int n,
+                            int flags, float eta) {
+        shape(batch, n);
+        long found = scratch, key = scratch + (long) batch * n * Float.BYTES;
+        turningPoints.grid(Check.blocks(batch, 128), 1, 1).block(128).shared(0).arg(rewards).arg(found).arg(key).arg(batch).arg(n).arg(flags).launch(stream);
+        if (rowBatch != 0) {
+            balance.grid(Check.blocks((long) batch * n, 128), 1, 1).block(128).shared(0).arg(found).arg(key).arg(rowBatch).arg(indicator).arg(batch).arg(n)
+                    .launch(stream);
+        }
+        stepRewards.grid(Check.blocks(batch, 128), 1, 1).block(128).shared(0).arg(rewards).arg(rowBatch != 0 ? indicator : found).arg(indicator).arg(reward)
+                .arg(main).arg(bonus).arg(batch).arg(n).arg(flags).arg(eta).launch(stream);
+    }
+
+    /**
+     * {@code advantage = clip((reward - mean) / (std + 1e-4))}, mean over the trajectories of the same group at the same step, population std, all in double.
+     *
+     * @param reward    f32 [batch, n]
+     * @param rowGroup  i32 [batch], the prompt group 0 .. groups - 1 of each trajectory, in any order
+     * @param advantage receives f64 [batch, n]
+     * @param globalStd std over all trajectories at the step instead of the group's
+     * @param clip      limit of the absolute value; infinity for none
+     */
+    public void advantages(Stream stream, long reward, long rowGroup, long advantage, int batch, int n, int groups, boolean globalStd, double clip) {
+        shape(batch, n);
+        Check.positive("groups", groups);
+        Check.that(clip > 0, "the advantage clip must be positive, not " + clip);
+        advantages.grid(groups, n, 1).block(32).shared(0).arg(reward).arg(rowGroup).arg(advantage).arg(batch).arg(n).arg(globalStd ? 1 : 0).arg(clip)
+                .launch(stream);
+    }
+
+    @Override
+    public void close() {
+        module.close();
+    }
+
+    private static void shape(int batch, int n) {
+        Check.positive("batch", batch);
+        Check.positive("steps", n);
+        Check.that((long) batch * n <= Integer.MAX_VALUE, batch + " trajectories of " + n + " steps are too many for one launch");
+    }
+}
