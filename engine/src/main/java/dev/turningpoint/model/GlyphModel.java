@@ -1,0 +1,431 @@
+package dev.turningpoint.model;
+
+import static dev.turningpoint.model.Activations.orZero;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.NormKernels;
+import dev.turningpoint.tensor.ParameterLayout;
+import dev.turningpoint.tensor.ParameterLayout.Slot;
+import dev.turningpoint.tensor.Parameters;
+import dev.turningpoint.tensor.Tensor;
+import dev.turningpoint.tensor.Workspace;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * The glyph model: velocity of a grey image of a word, from the noisy image, sigma and the word's letters.
+ *
+ * <pre>
+ *   condition = silu-MLP(sinusoid(1000 sigma)) + text_embedder(all letters' embeddings side by side)
+ *   image     = patches Wp^T + b + positions          text = letter embeddings + positions
+ *   image, text = block(image, text, condition)       depth times
+ *   velocity  = unpatch((LN(image) (1 + scale) + shift) Wo^T + b)
+ * </pre>
+ *
+ * <p>Rollout and training run the same launches in the same order on buffers of their own, so that a row's velocity has the same bits in both; a batch beyond
+ * {@link #maxBatch} is done in chunks, which does not change them either, since no launch lets one row see another.
+ */
+public final class GlyphModel implements TrainableVelocity {
+
+    /** What of the model learns. */
+    public enum Trains { NOTHING, EVERYTHING, ADAPTER }
+
+    private final GlyphConfig config;
+    private final DType type;
+    private final int maxBatch;
+    private final int maxTrainBatch;
+    private final Trains trains;
+    private final GlyphWeights weights;
+    private final NetKernels kernels;
+    private final Parameters parameters;
+    private final Parameters adapter;
+    private final Map<String, Linear> linears = new LinkedHashMap<>();
+    private final Linear patchEmbed;
+    private final Linear time1;
+    private final Linear time2;
+    private final Linear textPool;
+    private final Linear modulationLayer;
+    private final Linear output;
+    private final JointBlock[] blocks;
+    private final Workspace rolloutMemory = new Workspace("activations of the rollout");
+    private final Workspace trainMemory = new Workspace("activations of training");
+    private final Activations rollout;
+    private final Activations train;
+    private final Gradients gradients;
+    private final int finalModulation;
+    private long trainedConditions;
+    private int trainedBatch;
+
+    /**
+     * How a model is built.
+     *
+     * @param config        its shape
+     * @param storage       type T of activations and matrix products, F32 or BF16; parameters are f32
+     * @param maxBatch      rows of one rollout forward
+     * @param maxTrainBatch rows of one training forward; ignored where nothing trains
+     * @param trains        what learns
+     * @param lora          the adapter, with {@link Trains#ADAPTER}; else null
+     * @param keep          what the trained parameters keep beside their gradients: moments, an average, a reference
+     */
+    public record Options(GlyphConfig config, DType storage, int maxBatch, int maxTrainBatch, Trains trains, LoraConfig lora, Set<Parameters.Keep> keep) {
+        public Options {
+            if (maxBatch < 1 || trains != Trains.NOTHING && maxTrainBatch < 1) {
+                throw new IllegalArgumentException("the largest batch must be at least 1, not " + maxBatch + " (rollout) and " + maxTrainBatch + " (training)");
+            }
+            if ((trains == Trains.ADAPTER) != (lora != null)) {
+                throw new IllegalArgumentException("an adapter is given exactly where an adapter trains");
+            }
+            if (storage != DType.F32 && storage != DType.BF16) {
+                throw new IllegalArgumentException("activations are f32 or bf16, not " + storage);
+            }
+        }
+
+        /** For sampling only. */
+        public static Options inference(GlyphConfig config, DType storage, int maxBatch) {
+            return new Options(config, storage, maxBatch, 0, Trains.NOTHING, null, Set.of());
+        }
+    }
+
+    public GlyphModel(Device device, Options options) {
+        config = options.config;
+        type = options.storage;
+        maxBatch = options.maxBatch;
+        trains = options.trains;
+        maxTrainBatch = trains == Trains.NOTHING ? 0 : options.maxTrainBatch;
+        weights = new GlyphWeights(config);
+        var kept = EnumSet.of(Parameters.Keep.GRADIENTS);
+        kept.addAll(options.keep);
+        boolean full = trains == Trains.EVERYTHING;
+        boolean backward = trains != Trains.NOTHING;
+        kernels = NetKernels.load(device);
+        parameters = new Parameters(device, "parameters of the glyph model", weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class));
+
+        int ni = config.imageTokens();
+        patchEmbed = linear(device, "pos_embed.proj", type, ni, full);
+        time1 = linear(device, "time_text_embed.timestep_embedder.linear_1", type, 1, full);
+        time2 = linear(device, "time_text_embed.timestep_embedder.linear_2", type, 1, full);
+        textPool = linear(device, "time_text_embed.text_embedder", type, 1, full);
+        modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, full);
+        linears.put("modulation", modulationLayer);
+        output = linear(device, "proj_out", type, ni, backward);
+        blocks = new JointBlock[config.depth()];
+        for (int i = 0; i < blocks.length; i++) {
+            blocks[i] = new JointBlock(device, kernels, parameters, weights, i, linears, backward);
+        }
+        finalModulation = weights.modulationOffset("norm_out.linear");
+
+        rollout = new Activations(rolloutMemory, config, type, weights.modulationSize(), maxBatch, Pass.ROLLOUT);
+        train = backward ? new Activations(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, Pass.TRAIN) : null;
+        adapter = trains == Trains.ADAPTER ? adapt(device, options.lora, kept) : null;
+        gradients = backward ? new Gradients(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, partialBytes()) : null;
+        rolloutMemory.allocate(device);
+        if (backward) {
+            trainMemory.allocate(device);
+        }
+    }
+
+    private Linear linear(Device device, String name, DType y, int rowsPerSample, boolean backward) {
+        var linear = new Linear(device, kernels, parameters, name, y, rowsPerSample, backward);
+        linears.put(name, linear);
+        return linear;
+    }
+
+    /** Gives the targeted layers their low-rank branch. */
+    private Parameters adapt(Device device, LoraConfig lora, Set<Parameters.Keep> kept) {
+        var layout = new ParameterLayout();
+        linears.forEach((name, linear) -> {
+            if (lora.targets(name)) {
+                layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
+                layout.add(name + ".lora_B.weight", linear.out(), lora.rank());
+            }
+        });
+        if (layout.slots().isEmpty()) {
+            throw new IllegalArgumentException("no layer of the glyph model is named as a target of the adapter: " + lora.targets() + "; there are " + linears.keySet());
+        }
+        var low = new Parameters(device, "the adapter", layout, type, kept);
+        linears.forEach((name, linear) -> {
+            if (lora.targets(name)) {
+                long tokens = name.contains("context") || name.contains(".attn.add_") || name.contains("to_add_out") ? config.tokens()
+                        : name.startsWith("time_text_embed") || name.equals("modulation") ? 1 : config.imageTokens();
+                linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(),
+                        trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank()),
+                        rolloutMemory.tensor(name + " low-rank", type, maxBatch * tokens, lora.rank()),
+                        trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank())));
+            }
+        });
+        return low;
+    }
+
+    private long partialBytes() {
+        int imageRows = maxTrainBatch * config.imageTokens();
+        long bytes = Math.max(NormKernels.qkNormScratch(maxTrainBatch, config.imageTokens(), config.headDim()), NormKernels.qkNormScratch(maxTrainBatch, config.tokens(), config.headDim()));
+        for (Linear linear : linears.values()) {
+            bytes = Math.max(bytes, linear.scratch(imageRows));
+        }
+        return bytes;
+    }
+
+    // The forward
+
+    @Override
+    public void velocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+        inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.ROLLOUT);
+    }
+
+    @Override
+    public void referenceVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+        if (trains == Trains.EVERYTHING) {
+            parameters.read(Parameters.Source.REFERENCE, kernels.mlp(), stream);
+            try {
+                inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.REFERENCE);
+            } finally {
+                parameters.read(Parameters.Source.VALUES, kernels.mlp(), stream);
+            }
+        } else {
+            inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.REFERENCE);
+        }
+    }
+
+    private void inChunks(Stream stream, long latents, long sigma, long conditions, long velocity, int batch, Pass pass) {
+        long n = config.latentSize();
+        for (int from = 0; from < batch; from += maxBatch) {
+            int rows = Math.min(maxBatch, batch - from);
+            forward(stream, rollout, latents + DType.F32.bytes(from * n), sigma + DType.F32.bytes(from), conditions + DType.I32.bytes((long) from * config.tokens()),
+                    velocity + type.bytes(from * n), rows, pass);
+        }
+    }
+
+    @Override
+    public void trainVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+        requireTraining();
+        if (batch > maxTrainBatch) {
+            throw new IllegalArgumentException("a training forward holds " + maxTrainBatch + " rows, not " + batch);
+        }
+        trainedConditions = conditions;
+        trainedBatch = batch;
+        forward(stream, train, latents, sigma, conditions, velocity, batch, Pass.TRAIN);
+    }
+
+    private void forward(Stream stream, Activations a, long latents, long sigma, long conditions, long velocity, int batch, Pass pass) {
+        int d = config.dim();
+        int ni = config.imageTokens();
+        int imageRows = batch * ni;
+        Tensor image = a.blocks[0].image().input();
+        Tensor text = a.blocks[0].text().input();
+        kernels.embed().tokenEmbedding(stream, conditions, value("context_embedder.weight"), value("context_embedder.pos_embed"), text.address(), batch, config.tokens(), d, config.vocabulary());
+        if (a.text != text) {
+            kernels.mlp().cast(stream, DType.F32, text.address(), type, a.text.address(), (long) batch * config.tokens() * d);
+        }
+        kernels.embed().timestepEmbedding(stream, type, sigma, a.timestep.address(), batch, GlyphConfig.TIMESTEP_FEATURES);
+        time1.forward(stream, a.timestep.address(), a.timeHidden.address(), batch, pass);
+        kernels.mlp().silu(stream, type, a.timeHidden.address(), a.timeActivated.address(), (long) batch * d);
+        time2.forward(stream, a.timeActivated.address(), a.condition.address(), batch, false);
+        textPool.forward(stream, a.text.address(), a.condition.address(), batch, true);
+        kernels.mlp().silu(stream, type, a.condition.address(), a.conditionActivated.address(), (long) batch * d);
+        modulationLayer.forward(stream, a.conditionActivated.address(), a.modulation.address(), batch, false);
+
+        kernels.embed().patchify(stream, DType.F32, latents, type, a.patches.address(), batch, 1, config.height(), config.width(), config.patch(), false);
+        patchEmbed.forward(stream, a.patches.address(), a.embedded.address(), imageRows, false);
+        kernels.embed().addPosition(stream, type, a.embedded.address(), value("pos_embed.pos_embed"), image.address(), batch, ni * d);
+
+        for (int i = 0; i < blocks.length; i++) {
+            blocks[i].forward(stream, a.blocks[i], a.modulation, batch, pass);
+        }
+
+        kernels.norm().adaptiveLayerNorm(stream, type, a.result.address(), a.modulation.address(finalModulation), a.modulation.address(finalModulation + d), weights.modulationSize(),
+                a.resultNormed.address(), orZero(a.resultStats), imageRows, d, ni, GlyphConfig.EPS);
+        output.forward(stream, a.resultNormed.address(), a.outPatches.address(), imageRows, pass);
+        kernels.embed().unpatchify(stream, type, a.outPatches.address(), type, velocity, batch, 1, config.height(), config.width(), config.patch(), false);
+    }
+
+    // The backward
+
+    @Override
+    public void backward(Stream stream, long velocityGradient, int batch) {
+        requireTraining();
+        if (batch != trainedBatch) {
+            throw new IllegalStateException("the last training forward had " + trainedBatch + " rows, the backward asks for " + batch);
+        }
+        trainedBatch = 0;
+        Activations a = train;
+        Gradients g = gradients;
+        int d = config.dim();
+        int ni = config.imageTokens();
+        int imageRows = batch * ni;
+        int textRows = batch * config.tokens();
+        long partials = g.partials.address();
+        long dImage = g.image.residual().address();
+        long dText = g.text.residual().address();
+        long narrow = g.image.narrow().address();
+
+        kernels.embed().patchify(stream, type, velocityGradient, type, g.outPatches.address(), batch, 1, config.height(), config.width(), config.patch(), false);
+        output.backwardWeight(stream, a.resultNormed.address(), g.outPatches.address(), partials, imageRows);
+        output.backwardInput(stream, a.resultNormed.address(), g.outPatches.address(), narrow, partials, imageRows);
+        stream.fill(dImage, (byte) 0, DType.F32.bytes((long) imageRows * d));
+        stream.fill(dText, (byte) 0, DType.F32.bytes((long) textRows * d));
+        kernels.norm().adaptiveLayerNormBackward(stream, type, a.result.address(), a.modulation.address(finalModulation + d), weights.modulationSize(), a.resultStats.address(), narrow,
+                dImage, g.modulation.address(finalModulation), g.modulation.address(finalModulation + d), imageRows, d, ni);
+
+        for (int i = blocks.length - 1; i >= 0; i--) {
+            blocks[i].backward(stream, a.blocks[i], a.modulation, g, batch);
+        }
+        if (trains == Trains.EVERYTHING) {
+            backwardEmbeddings(stream, a, g, dImage, dText, batch);
+        }
+    }
+
+    private void backwardEmbeddings(Stream stream, Activations a, Gradients g, long dImage, long dText, int batch) {
+        int d = config.dim();
+        int ni = config.imageTokens();
+        long partials = g.partials.address();
+        long dCondition = g.condition.address();
+        long dTime = g.time.address();
+        long modulation = g.modulationStored.address();
+        if (g.modulationStored != g.modulation) {
+            kernels.mlp().cast(stream, DType.F32, g.modulation.address(), type, modulation, (long) batch * weights.modulationSize());
+        }
+        modulationLayer.backwardWeight(stream, a.conditionActivated.address(), modulation, partials, batch);
+        modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulation, dCondition, partials, batch);
+        kernels.mlp().siluBackward(stream, type, a.condition.address(), dCondition, dCondition, (long) batch * d);
+        textPool.backwardWeight(stream, a.text.address(), dCondition, partials, batch);
+        textPool.backwardInputF32(stream, dCondition, dText, batch);
+        time2.backwardWeight(stream, a.timeActivated.address(), dCondition, partials, batch);
+        time2.backwardInput(stream, a.timeActivated.address(), dCondition, dTime, partials, batch);
+        kernels.mlp().siluBackward(stream, type, a.timeHidden.address(), dTime, dTime, (long) batch * d);
+        time1.backwardWeight(stream, a.timestep.address(), dTime, partials, batch);
+
+        kernels.embed().tokenEmbeddingGradient(stream, trainedConditions, dText, gradient("context_embedder.weight"), batch, config.tokens(), d, config.vocabulary());
+        kernels.embed().positionGradient(stream, dText, gradient("context_embedder.pos_embed"), batch, config.tokens() * d);
+        kernels.embed().positionGradient(stream, dImage, gradient("pos_embed.pos_embed"), batch, ni * d);
+        long stored = g.image.stored().address();
+        if (g.image.stored() != g.image.residual()) {
+            kernels.mlp().cast(stream, DType.F32, dImage, type, stored, (long) batch * ni * d);
+        }
+        patchEmbed.backwardWeight(stream, a.patches.address(), stored, partials, batch * ni);
+    }
+
+    // Parameters
+
+    public GlyphWeights weights() {
+        return weights;
+    }
+
+    public GlyphConfig config() {
+        return config;
+    }
+
+    /** The base model's parameters. */
+    public Parameters baseParameters() {
+        return parameters;
+    }
+
+    /** What is trained: the base model's parameters or the adapter's. */
+    public Parameters trained() {
+        requireTraining();
+        return adapter == null ? parameters : adapter;
+    }
+
+    /** Lets the forward read the running average of the trained parameters, or their values again. */
+    public void read(Parameters.Source source, Stream stream) {
+        trained().read(source, kernels.mlp(), stream);
+    }
+
+    /** Queues what must follow a change of the base parameters from outside, such as loading them. */
+    public void baseChanged(Stream stream) {
+        parameters.changed(kernels.mlp(), stream);
+    }
+
+    @Override
+    public void parametersChanged(Stream stream) {
+        trained().changed(kernels.mlp(), stream);
+    }
+
+    @Override
+    public long parameters() {
+        return trained().values().address();
+    }
+
+    @Override
+    public long gradients() {
+        return trained().gradients().address();
+    }
+
+    @Override
+    public long trainableCount() {
+        return trained().size();
+    }
+
+    @Override
+    public long computeCopy() {
+        return trained().computeCopy();
+    }
+
+    @Override
+    public void zeroGradients(Stream stream) {
+        trained().gradients().clear(stream);
+    }
+
+    @Override
+    public int latentSize() {
+        return config.latentSize();
+    }
+
+    @Override
+    public int conditionTokens() {
+        return config.tokens();
+    }
+
+    @Override
+    public DType storage() {
+        return type;
+    }
+
+    @Override
+    public int maxBatch() {
+        return maxBatch;
+    }
+
+    @Override
+    public int maxTrainBatch() {
+        return maxTrainBatch;
+    }
+
+    /** Bytes of device memory for activations. */
+    public long activationBytes() {
+        return rolloutMemory.bytes() + trainMemory.bytes();
+    }
+
+    private long value(String name) {
+        return parameters.value(slot(name));
+    }
+
+    private long gradient(String name) {
+        return parameters.gradient(slot(name));
+    }
+
+    private Slot slot(String name) {
+        return weights.layout().slot(name);
+    }
+
+    private void requireTraining() {
+        if (trains == Trains.NOTHING) {
+            throw new IllegalStateException("this glyph model was built for sampling only");
+        }
+    }
+
+    @Override
+    public void close() {
+        linears.values().forEach(Linear::close);
+        rolloutMemory.close();
+        trainMemory.close();
+        if (adapter != null) {
+            adapter.close();
+        }
+        parameters.close();
+        kernels.close();
+    }
+}

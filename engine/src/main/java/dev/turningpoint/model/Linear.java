@@ -1,0 +1,157 @@
+package dev.turningpoint.model;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Gemm;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.LoraKernels;
+import dev.turningpoint.kernels.MlpKernels;
+import dev.turningpoint.tensor.ParameterLayout.Slot;
+import dev.turningpoint.tensor.Parameters;
+import dev.turningpoint.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * {@code y = x W^T + b} with W [out, in], and its backward; optionally with a low-rank branch beside it. Products are cuBLASLt's, with one algorithm per layer whatever
+ * the number of rows.
+ */
+final class Linear implements AutoCloseable {
+    private final Device device;
+    private final NetKernels kernels;
+    private final Parameters parameters;
+    private final Slot weight;
+    private final Slot bias;
+    private final DType storage;
+    private final int in;
+    private final int out;
+    private final Gemm forward;
+    private final Gemm inputGradient;
+    private final Gemm inputGradientF32;
+    private final boolean biasInStorage;
+    private final List<WeightGradient> weightGradients = new ArrayList<>();
+    private Adapter adapter;
+
+    /** The reduction runs over the rows, so that each number of rows has its own product; training uses one or two. */
+    private record WeightGradient(int rows, Gemm product) {
+    }
+
+    /** The low-rank branch: A and B, where {@code x A^T} is kept for the backward, and where it goes otherwise. */
+    record Adapter(Parameters parameters, Slot a, Slot b, int rank, float scale, Tensor kept, Tensor scratch, Tensor gradient) {
+    }
+
+    /**
+     * @param name          of the layer; its parameters are {@code name.weight} and {@code name.bias}
+     * @param y             type of the output: the storage type, or f32 where a kernel wants it so
+     * @param rowsPerSample rows that one image gives this layer
+     * @param trains        whether a backward follows
+     */
+    Linear(Device device, NetKernels kernels, Parameters parameters, String name, DType y, int rowsPerSample, boolean trains) {
+        this(device, kernels, parameters, parameters.layout().slot(name + ".weight"), parameters.layout().slot(name + ".bias"), y, rowsPerSample, trains);
+    }
+
+    Linear(Device device, NetKernels kernels, Parameters parameters, Slot weight, Slot bias, DType y, int rowsPerSample, boolean trains) {
+        this.device = device;
+        this.kernels = kernels;
+        this.parameters = parameters;
+        this.weight = weight;
+        this.bias = bias;
+        storage = parameters.storage();
+        out = Math.toIntExact(weight.shape()[0]);
+        in = Math.toIntExact(weight.shape()[1]);
+        forward = Gemm.of(device, storage, storage, y, false, true, out, in, rowsPerSample, true);
+        inputGradient = trains ? Gemm.of(device, storage, storage, storage, false, false, in, out, rowsPerSample, false) : null;
+        inputGradientF32 = trains && storage != DType.F32 ? Gemm.of(device, storage, storage, DType.F32, false, false, in, out, rowsPerSample, false) : inputGradient;
+        biasInStorage = y == storage;
+    }
+
+    void adapt(Adapter lowRank) {
+        adapter = lowRank;
+    }
+
+    int in() {
+        return in;
+    }
+
+    int out() {
+        return out;
+    }
+
+    /** {@code y = x W^T + b (+ y)}. */
+    void forward(Stream stream, long x, long y, int rows, boolean accumulate) {
+        long b = biasInStorage ? parameters.compute(bias) : parameters.value(bias);
+        forward.run(stream, rows, x, in, parameters.compute(weight), in, y, out, b, 1f, accumulate ? 1f : 0f);
+    }
+
+    /**
+     * {@code y = x W^T + b}, and the low-rank branch where there is one and it is on.
+     *
+     * @param pass what is kept and whether adapters are on
+     */
+    void forward(Stream stream, long x, long y, int rows, Pass pass) {
+        forward(stream, x, y, rows, false);
+        if (adapter != null && pass != Pass.REFERENCE) {
+            long down = (pass == Pass.TRAIN ? adapter.kept : adapter.scratch).address();
+            kernels.lora().forward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), down, y,
+                    rows, in, out, adapter.rank, adapter.scale);
+        }
+    }
+
+    /** {@code dx = dy W}, and the adapter's gradients with its part of dx; dx is of the storage type. */
+    void backwardInput(Stream stream, long x, long dy, long dx, long partials, int rows) {
+        inputGradient.run(stream, rows, dy, out, parameters.compute(weight), in, dx, in, 0, 1f, 0f);
+        backwardAdapter(stream, x, dy, dx, partials, rows);
+    }
+
+    /** The adapter's gradients alone, where dx is not asked for (0) or already has the base layer's part. */
+    void backwardAdapter(Stream stream, long x, long dy, long dx, long partials, int rows) {
+        if (adapter != null) {
+            kernels.lora().backward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), adapter.kept.address(), dy,
+                    adapter.gradient.address(), adapter.parameters.gradient(adapter.a), adapter.parameters.gradient(adapter.b), dx, partials,
+                    rows, in, out, adapter.rank, adapter.scale);
+        }
+    }
+
+    /** {@code dx += dy W} with dx in f32. */
+    void backwardInputF32(Stream stream, long dy, long dx, int rows) {
+        inputGradientF32.run(stream, rows, dy, out, parameters.compute(weight), in, dx, in, 0, 1f, 1f);
+    }
+
+    /** {@code dW += dy^T x} and {@code db += column sums of dy}, where the layer's own parameters are trained. */
+    void backwardWeight(Stream stream, long x, long dy, long partials, int rows) {
+        if (!parameters.hasGradients()) {
+            return;
+        }
+        weightGradient(rows).run(stream, out, dy, out, x, in, parameters.gradient(weight), in, 0, 1f, 1f);
+        kernels.mlp().biasGradient(stream, storage, dy, parameters.gradient(bias), partials, rows, out, true);
+    }
+
+    private Gemm weightGradient(int rows) {
+        for (int i = 0; i < weightGradients.size(); i++) {
+            if (weightGradients.get(i).rows == rows) {
+                return weightGradients.get(i).product;
+            }
+        }
+        Gemm product = Gemm.of(device, storage, storage, DType.F32, true, false, in, rows, out, false);
+        weightGradients.add(new WeightGradient(rows, product));
+        return product;
+    }
+
+    /** Bytes of scratch that a backward of this layer needs for so many rows. */
+    long scratch(int rows) {
+        long bytes = MlpKernels.biasGradientScratch(rows, out);
+        return adapter == null ? bytes : Math.max(bytes, LoraKernels.scratch(rows, in, out, adapter.rank));
+    }
+
+    @Override
+    public void close() {
+        forward.close();
+        if (inputGradient != null) {
+            inputGradient.close();
+        }
+        if (inputGradientF32 != null && inputGradientF32 != inputGradient) {
+            inputGradientF32.close();
+        }
+        weightGradients.forEach(gradient -> gradient.product.close());
+    }
+}

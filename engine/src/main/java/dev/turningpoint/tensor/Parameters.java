@@ -1,0 +1,200 @@
+package dev.turningpoint.tensor;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.MlpKernels;
+import java.lang.foreign.MemorySegment;
+import java.util.EnumSet;
+import java.util.Set;
+
+/**
+ * The parameters of a model in one flat f32 buffer, with what training keeps beside it, each a flat buffer of the same layout: gradients, AdamW moments, running
+ * average, a frozen reference, and, where the network computes in bf16, a bf16 copy that its matrix products read. One optimizer launch serves them all.
+ */
+public final class Parameters implements AutoCloseable {
+
+    /** What is kept beside the values. */
+    public enum Keep { GRADIENTS, MOMENTS, AVERAGE, REFERENCE }
+
+    /** Which buffer the network reads. */
+    public enum Source { VALUES, AVERAGE, REFERENCE }
+
+    private final ParameterLayout layout;
+    private final DType storage;
+    private final Workspace workspace;
+    private final Tensor values;
+    private final Tensor compute;
+    private final Tensor gradients;
+    private final Tensor firstMoment;
+    private final Tensor secondMoment;
+    private final Tensor average;
+    private final Tensor reference;
+    private final Tensor alternateCompute;
+    private Tensor readValues;
+    private Tensor readCompute;
+
+    /**
+     * @param purpose what the memory is for, as an out-of-memory message says it
+     * @param storage type of activations: with BF16 a bf16 copy of the values is kept
+     */
+    public Parameters(Device device, String purpose, ParameterLayout layout, DType storage, Set<Keep> keep) {
+        this.layout = layout;
+        this.storage = storage;
+        workspace = new Workspace(purpose);
+        values = flat("values");
+        gradients = keep.contains(Keep.GRADIENTS) ? flat("gradients") : null;
+        firstMoment = keep.contains(Keep.MOMENTS) ? flat("first moment") : null;
+        secondMoment = keep.contains(Keep.MOMENTS) ? flat("second moment") : null;
+        average = keep.contains(Keep.AVERAGE) ? flat("average") : null;
+        reference = keep.contains(Keep.REFERENCE) ? flat("reference") : null;
+        boolean copies = storage == DType.BF16;
+        compute = copies ? workspace.tensor("bf16 copy", DType.BF16, layout.size()) : values;
+        alternateCompute = copies && (average != null || reference != null) ? workspace.tensor("bf16 copy of average or reference", DType.BF16, layout.size()) : null;
+        readValues = values;
+        readCompute = compute;
+        workspace.allocate(device);
+        try (Stream stream = device.newStream()) {
+            stream.fill(values.address(), (byte) 0, workspace.bytes());
+            stream.synchronize();
+        } catch (RuntimeException e) {
+            workspace.close();
+            throw e;
+        }
+    }
+
+    /** Parameters that no one trains. */
+    public static Parameters frozen(Device device, String purpose, ParameterLayout layout, DType storage) {
+        return new Parameters(device, purpose, layout, storage, EnumSet.noneOf(Keep.class));
+    }
+
+    private Tensor flat(String name) {
+        return workspace.tensor(name, DType.F32, layout.size());
+    }
+
+    public ParameterLayout layout() {
+        return layout;
+    }
+
+    /** Elements of every flat buffer. */
+    public long size() {
+        return layout.size();
+    }
+
+    public Tensor values() {
+        return values;
+    }
+
+    public Tensor gradients() {
+        return required(gradients, "gradients");
+    }
+
+    public Tensor firstMoment() {
+        return required(firstMoment, "moments");
+    }
+
+    public Tensor secondMoment() {
+        return required(secondMoment, "moments");
+    }
+
+    public Tensor average() {
+        return required(average, "average");
+    }
+
+    public boolean hasGradients() {
+        return gradients != null;
+    }
+
+    public boolean hasAverage() {
+        return average != null;
+    }
+
+    public boolean hasReference() {
+        return reference != null;
+    }
+
+    /** Address of the bf16 copy that an optimizer step writes with the values, or 0 where there is none. */
+    public long computeCopy() {
+        return compute == values ? 0 : compute.address();
+    }
+
+    /** Address of a parameter in the f32 buffer that the network reads now. */
+    public long value(ParameterLayout.Slot slot) {
+        return readValues.address(slot.offset());
+    }
+
+    /** Address of a parameter in the storage type. */
+    public long compute(ParameterLayout.Slot slot) {
+        return readCompute.address(slot.offset());
+    }
+
+    /** Address of a parameter's gradient. */
+    public long gradient(ParameterLayout.Slot slot) {
+        return gradients().address(slot.offset());
+    }
+
+    /** Queues the bf16 copy after the values were changed by other than the optimizer step. */
+    public void changed(MlpKernels kernels, Stream stream) {
+        if (compute != values) {
+            kernels.cast(stream, DType.F32, values.address(), DType.BF16, compute.address(), size());
+        }
+    }
+
+    /** Freezes the values of now as the reference. */
+    public void takeReference(Stream stream) {
+        required(reference, "reference").copyFrom(values, stream);
+    }
+
+    /** Lets the network read another buffer until the next call; work queued before is not affected. */
+    public void read(Source source, MlpKernels kernels, Stream stream) {
+        Tensor from = switch (source) {
+            case VALUES -> values;
+            case AVERAGE -> average();
+            case REFERENCE -> required(reference, "reference");
+        };
+        readValues = from;
+        readCompute = from;
+        if (compute != values) {
+            readCompute = source == Source.VALUES ? compute : alternateCompute;
+            if (source != Source.VALUES) {
+                kernels.cast(stream, DType.F32, from.address(), DType.BF16, alternateCompute.address(), size());
+            }
+        }
+    }
+
+    public DType storage() {
+        return storage;
+    }
+
+    /** Copies a flat f32 buffer (values, average, a moment) to off-heap memory and waits for it; close the result. */
+    public static HostMemory download(Tensor flat, Stream stream) {
+        HostMemory host = HostMemory.allocate(flat.bytes());
+        try {
+            flat.copyTo(host.segment(), stream);
+            stream.synchronize();
+            return host;
+        } catch (RuntimeException e) {
+            host.close();
+            throw e;
+        }
+    }
+
+    /** Copies off-heap memory of the flat layout to a flat buffer and waits for it. */
+    public static void upload(MemorySegment host, Tensor flat, Stream stream) {
+        flat.copyFrom(host, stream);
+        stream.synchronize();
+    }
+
+    private Tensor required(Tensor tensor, String what) {
+        if (tensor == null) {
+            throw new IllegalStateException(workspace.purpose() + " keeps no " + what);
+        }
+        return tensor;
+    }
+
+    @Override
+    public void close() {
+        workspace.close();
+    }
+}
