@@ -138,19 +138,19 @@ public final class GlyphModel implements TrainableVelocity {
     private Parameters adapt(Device device, LoraConfig lora, Set<Parameters.Keep> kept) {
         var layout = new ParameterLayout();
         linears.forEach((name, linear) -> {
-            if (lora.targets(name)) {
+            if (isAdapted(name, lora)) {
                 layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
                 layout.add(name + ".lora_B.weight", linear.out(), lora.rank());
             }
         });
         if (layout.slots().isEmpty()) {
-            throw new IllegalArgumentException("no layer of the glyph model is named as a target of the adapter: " + lora.targets() + "; there are " + linears.keySet());
+            throw new IllegalArgumentException("no layer of the glyph model is named as a target of the adapter: " + lora.targets() + "; there are "
+                    + linears.keySet().stream().filter(name -> name.startsWith("transformer_blocks.")).toList());
         }
         var low = new Parameters(device, "the adapter", layout, type, kept);
         linears.forEach((name, linear) -> {
-            if (lora.targets(name)) {
-                long tokens = name.contains("context") || name.contains(".attn.add_") || name.contains("to_add_out") ? config.tokens()
-                        : name.startsWith("time_text_embed") || name.equals("modulation") ? 1 : config.imageTokens();
+            if (isAdapted(name, lora)) {
+                long tokens = linear.rowsPerSample();
                 linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(),
                         trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank()),
                         rolloutMemory.tensor(name + " low-rank", type, maxBatch * tokens, lora.rank()),
@@ -158,6 +158,11 @@ public final class GlyphModel implements TrainableVelocity {
             }
         });
         return low;
+    }
+
+    /** Adapters sit in the blocks; what lies outside them stays as it is. */
+    private static boolean isAdapted(String layer, LoraConfig lora) {
+        return layer.startsWith("transformer_blocks.") && lora.targets(layer);
     }
 
     private long partialBytes() {

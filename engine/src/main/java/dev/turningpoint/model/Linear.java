@@ -23,6 +23,7 @@ final class Linear implements AutoCloseable {
     private final Slot weight;
     private final Slot bias;
     private final DType storage;
+    private final int rowsPerSample;
     private final int in;
     private final int out;
     private final Gemm forward;
@@ -56,6 +57,7 @@ final class Linear implements AutoCloseable {
         this.parameters = parameters;
         this.weight = weight;
         this.bias = bias;
+        this.rowsPerSample = rowsPerSample;
         storage = parameters.storage();
         out = Math.toIntExact(weight.shape()[0]);
         in = Math.toIntExact(weight.shape()[1]);
@@ -67,6 +69,10 @@ final class Linear implements AutoCloseable {
 
     void adapt(Adapter lowRank) {
         adapter = lowRank;
+    }
+
+    int rowsPerSample() {
+        return rowsPerSample;
     }
 
     int in() {
