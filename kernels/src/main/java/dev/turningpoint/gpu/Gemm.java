@@ -1,22 +1,253 @@
 package dev.turningpoint.gpu;
 
-/** One shape family of matrix products by cuBLASLt. (Signatures only; the library calls follow.) */
+import dev.turningpoint.bindings.NativeLibrary;
+import dev.turningpoint.bindings.cublaslt.CublasLt;
+import dev.turningpoint.bindings.cublaslt.cublasLtMatmulAlgo_t;
+import dev.turningpoint.bindings.cublaslt.cublasLtMatmulHeuristicResult_t;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * One shape family of matrix products by cuBLASLt, with f32 accumulation; descriptors and algorithm are made once, a run allocates nothing on the Java heap.
+ *
+ * <p>The bits of a row do not depend on how many rows there are: the algorithm is chosen once, for the rows of one sample, and used for every number of
+ * rows; algorithms that split the sum over k are left out.
+ *
+ * <p>For one thread at a time.
+ */
 public final class Gemm implements AutoCloseable {
+
+    /** Operands start at multiples of this; what our memory plans keep. */
+    private static final int ALIGNMENT = 16;
+    private static final long MAX_WORKSPACE = 32L << 20;
+    /** An algorithm chosen for fewer rows may be one for vectors only. */
+    private static final long FEWEST_ROWS = 16;
+
+    /** cublasLtMatmul with device addresses as plain integers: as {@link MemorySegment}s each run would make some. */
+    private static final class Call {
+        static final MethodHandle MATMUL = Linker.nativeLinker().downcallHandle(NativeLibrary.CUBLASLT.symbols().findOrThrow("cublasLtMatmul"),
+                FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
+                        ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS,
+                        ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS,
+                        ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS));
+    }
+
+    private final DType a, b, out;
+    private final boolean transA, transB, bias;
+    private final long n, k;
+    private final MemorySegment library;
+    // cuBLAS counts in columns: its first factor is our b, its second our a, its result our c, each read transposed.
+    private final MemorySegment operation, first, second, result;
+    private final MemorySegment algorithm;
+    private final MemorySegment scales;  // alpha, beta
+    private final MemorySegment alpha, beta;
+    private final MemorySegment number;  // the attribute being set
+    private final DeviceMemory workspace;
+    private final long workspaceAddress, workspaceBytes;
+    private final Shape firstShape, secondShape, resultShape;
+    private long biasAddress;
+    private int batch = 1;
+    private long strideA, strideB, strideC;
+    private boolean closed;
+
+    /** Rows, columns and leading dimension as the descriptor has them now. */
+    private static final class Shape {
+        long rows, columns, leading, stride;
+        int batch = 1;
+    }
+
     /**
      * Row-major {@code c[m,n] = alpha op(a) op(b) (+ bias[n]) + beta c}; op(a) is [m,k], op(b) is [k,n].
      *
+     * @param a            type of a: f32 or bf16, that of b too
+     * @param out          type of c and of the bias: f32, or bf16 for bf16 operands
+     * @param transA       whether a is stored as [k,m]
+     * @param transB       whether b is stored as [n,k], as the weights of a layer are
      * @param rowsPerSample the m for which the algorithm is chosen; it is then used for every m, so that a row's bits do not depend on m
+     * @throws GpuException if cuBLASLt has no algorithm for it
      */
     public static Gemm of(Device device, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
-        throw new UnsupportedOperationException();
+        return new Gemm(device, a, b, out, transA, transB, n, k, rowsPerSample, bias);
     }
 
-    public void run(Stream stream, long m, long a, long lda, long b, long ldb, long c, long ldc, long bias, float alpha, float beta) {
-        throw new UnsupportedOperationException();
+    private Gemm(Device device, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
+        if (a != b || a != DType.F32 && a != DType.BF16 || out != DType.F32 && out != a)
+            throw new IllegalArgumentException("no product of " + a + " and " + b + " into " + out + ": both operands are f32 or both bf16, the result is of their type or f32");
+        if (n <= 0 || k <= 0 || rowsPerSample <= 0) throw new IllegalArgumentException("a product of n = " + n + ", k = " + k + ", rows = " + rowsPerSample);
+        this.a = a;
+        this.b = b;
+        this.out = out;
+        this.transA = transA;
+        this.transB = transB;
+        this.n = n;
+        this.k = k;
+        this.bias = bias;
+        library = device.cublas();
+        var arena = Arena.ofAuto();
+        scales = arena.allocate(ValueLayout.JAVA_FLOAT, 2);
+        alpha = scales.asSlice(0, 4);
+        beta = scales.asSlice(4, 4);
+        number = arena.allocate(ValueLayout.JAVA_LONG);
+        algorithm = arena.allocate(cublasLtMatmulAlgo_t.layout());
+        firstShape = new Shape();
+        secondShape = new Shape();
+        resultShape = new Shape();
+        MemorySegment pointer = arena.allocate(ValueLayout.ADDRESS);
+
+        check(CublasLt.cublasLtMatmulDescCreate(pointer, CublasLt.CUBLAS_COMPUTE_32F(), CublasLt.CUDA_R_32F()), "cublasLtMatmulDescCreate");
+        operation = pointer.get(ValueLayout.ADDRESS, 0);
+        describe(CublasLt.CUBLASLT_MATMUL_DESC_TRANSA(), transB ? CublasLt.CUBLAS_OP_T() : CublasLt.CUBLAS_OP_N());
+        describe(CublasLt.CUBLASLT_MATMUL_DESC_TRANSB(), transA ? CublasLt.CUBLAS_OP_T() : CublasLt.CUBLAS_OP_N());
+        if (bias) {
+            describe(CublasLt.CUBLASLT_MATMUL_DESC_EPILOGUE(), CublasLt.CUBLASLT_EPILOGUE_BIAS());
+            biasTo(ALIGNMENT);  // cuBLASLt chooses no algorithm for a bias that is nowhere
+        }
+
+        long rows = Math.max(rowsPerSample, FEWEST_ROWS);
+        first = layout(pointer, b, firstShape, transB ? k : n, transB ? n : k, transB ? k : n);
+        second = layout(pointer, a, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k);
+        result = layout(pointer, out, resultShape, n, rows, n);
+
+        long needed = choose(arena, pointer);
+        workspace = needed == 0 ? null : device.allocate(needed, "workspace of " + this);
+        workspaceAddress = needed == 0 ? 0 : workspace.address();
+        workspaceBytes = needed;
+    }
+
+    private MemorySegment layout(MemorySegment pointer, DType type, Shape shape, long rows, long columns, long leading) {
+        int kind = type == DType.F32 ? CublasLt.CUDA_R_32F() : CublasLt.CUDA_R_16BF();
+        check(CublasLt.cublasLtMatrixLayoutCreate(pointer, kind, rows, columns, leading), "cublasLtMatrixLayoutCreate(" + rows + " x " + columns + ")");
+        shape.rows = rows;
+        shape.columns = columns;
+        shape.leading = leading;
+        return pointer.get(ValueLayout.ADDRESS, 0);
+    }
+
+    /** Takes the algorithm that cuBLASLt thinks fastest; returns the workspace it needs. */
+    private long choose(Arena arena, MemorySegment pointer) {
+        check(CublasLt.cublasLtMatmulPreferenceCreate(pointer), "cublasLtMatmulPreferenceCreate");
+        MemorySegment preference = pointer.get(ValueLayout.ADDRESS, 0);
+        try {
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(), MAX_WORKSPACE, 8);
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK(), CublasLt.CUBLASLT_REDUCTION_SCHEME_NONE(), 4);
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES(), ALIGNMENT, 4);
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES(), ALIGNMENT, 4);
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES(), ALIGNMENT, 4);
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES(), ALIGNMENT, 4);
+            MemorySegment found = arena.allocate(cublasLtMatmulHeuristicResult_t.layout()), count = arena.allocate(ValueLayout.JAVA_INT);
+            int status = CublasLt.cublasLtMatmulAlgoGetHeuristic(library, operation, first, second, result, result, preference, 1, found, count);
+            if (status != 0 || count.get(ValueLayout.JAVA_INT, 0) == 0) {
+                release();
+                throw status != 0 ? GpuException.cublas(status, "choosing an algorithm for " + this) : new GpuException("cuBLASLt has no algorithm for " + this + ".");
+            }
+            algorithm.copyFrom(cublasLtMatmulHeuristicResult_t.algo(found));
+            return cublasLtMatmulHeuristicResult_t.workspaceSize(found);
+        } finally {
+            CublasLt.cublasLtMatmulPreferenceDestroy(preference);
+        }
+    }
+
+    private void prefer(MemorySegment preference, int attribute, long value, int size) {
+        number.set(ValueLayout.JAVA_LONG, 0, value);
+        check(CublasLt.cublasLtMatmulPreferenceSetAttribute(preference, attribute, number, size), "cublasLtMatmulPreferenceSetAttribute");
+    }
+
+    private void describe(int attribute, int value) {
+        number.set(ValueLayout.JAVA_INT, 0, value);
+        check(CublasLt.cublasLtMatmulDescSetAttribute(operation, attribute, number, 4), "cublasLtMatmulDescSetAttribute");
+    }
+
+    /**
+     * Makes every following run do {@code count} products at once, whose operands lie so many elements apart.
+     * A count of 1 ends that. Not together with a bias.
+     */
+    public Gemm batched(int count, long strideA, long strideB, long strideC) {
+        if (count < 1 || count > 1 && bias) throw new IllegalArgumentException(this + ": a batch of " + count + (bias ? " with a bias" : ""));
+        batch = count;
+        this.strideA = strideA;
+        this.strideB = strideB;
+        this.strideC = strideC;
+        return this;
+    }
+
+    /**
+     * Launches one product on the stream.
+     *
+     * @param m         rows of the result; 0 does nothing
+     * @param a         address of a, a multiple of 16, as b and c
+     * @param lda       elements from one row of a to the next, as stored; likewise ldb, ldc
+     * @param biasRow   address of the bias, [n] of the result's type; unused without bias
+     * @param alphaFactor factor of the product
+     * @param betaFactor  factor of what c holds; 0 never reads it
+     */
+    public void run(Stream stream, long m, long a, long lda, long b, long ldb, long c, long ldc, long biasRow, float alphaFactor, float betaFactor) {
+        if (closed) throw new IllegalStateException(this + " is closed");
+        if (m < 0 || lda < (transA ? m : k) || ldb < (transB ? k : n) || ldc < n)
+            throw new IllegalArgumentException(this + ": m = " + m + ", lda = " + lda + ", ldb = " + ldb + ", ldc = " + ldc);
+        if (((a | b | c) & ALIGNMENT - 1) != 0) throw new IllegalArgumentException(this + ": an operand is not aligned to " + ALIGNMENT + " bytes");
+        if (m == 0) return;
+        shape(first, firstShape, transB ? k : n, transB ? n : k, ldb, strideB);
+        shape(second, secondShape, transA ? m : k, transA ? k : m, lda, strideA);
+        shape(result, resultShape, n, m, ldc, strideC);
+        if (bias && biasRow != biasAddress) biasTo(biasRow);
+        alpha.set(ValueLayout.JAVA_FLOAT, 0, alphaFactor);
+        beta.set(ValueLayout.JAVA_FLOAT, 0, betaFactor);
+        int status;
+        try {
+            status = (int) Call.MATMUL.invokeExact(library, operation, alpha, b, first, a, second, beta, c, result, c, result, algorithm, workspaceAddress, workspaceBytes, stream.handle());
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+        if (status != 0) throw GpuException.cublas(status, this + " with m = " + m + ", lda = " + lda + ", ldb = " + ldb + ", ldc = " + ldc + (batch > 1 ? ", batch = " + batch : ""));
+    }
+
+    private void biasTo(long address) {
+        number.set(ValueLayout.JAVA_LONG, 0, address);
+        check(CublasLt.cublasLtMatmulDescSetAttribute(operation, CublasLt.CUBLASLT_MATMUL_DESC_BIAS_POINTER(), number, 8), "cublasLtMatmulDescSetAttribute");
+        biasAddress = address;
+    }
+
+    private void shape(MemorySegment layout, Shape now, long rows, long columns, long leading, long stride) {
+        if (now.rows != rows) set(layout, CublasLt.CUBLASLT_MATRIX_LAYOUT_ROWS(), now.rows = rows, 8);
+        if (now.columns != columns) set(layout, CublasLt.CUBLASLT_MATRIX_LAYOUT_COLS(), now.columns = columns, 8);
+        if (now.leading != leading) set(layout, CublasLt.CUBLASLT_MATRIX_LAYOUT_LD(), now.leading = leading, 8);
+        if (now.batch != batch) set(layout, CublasLt.CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT(), now.batch = batch, 4);
+        if (now.stride != stride) set(layout, CublasLt.CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET(), now.stride = stride, 8);
+    }
+
+    private void set(MemorySegment layout, int attribute, long value, int size) {
+        number.set(ValueLayout.JAVA_LONG, 0, value);
+        check(CublasLt.cublasLtMatrixLayoutSetAttribute(layout, attribute, number, size), "cublasLtMatrixLayoutSetAttribute");
+    }
+
+    private static void check(int status, String call) {
+        if (status != 0) throw GpuException.cublas(status, call);
+    }
+
+    private void release() {
+        CublasLt.cublasLtMatrixLayoutDestroy(first);
+        CublasLt.cublasLtMatrixLayoutDestroy(second);
+        CublasLt.cublasLtMatrixLayoutDestroy(result);
+        CublasLt.cublasLtMatmulDescDestroy(operation);
     }
 
     @Override
     public void close() {
-        throw new UnsupportedOperationException();
+        if (closed) return;
+        closed = true;
+        release();
+        if (workspace != null) workspace.close();
+    }
+
+    @Override
+    public String toString() {
+        return "product c[m," + n + "] = a" + (transA ? "^T" : "") + "[m," + k + "] b" + (transB ? "^T" : "") + "[" + k + "," + n + "]" + (bias ? " + bias" : "")
+                + " of " + a.suffix() + " into " + out.suffix();
     }
 }

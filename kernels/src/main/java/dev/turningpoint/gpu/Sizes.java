@@ -5,6 +5,8 @@ import java.util.Locale;
 /** Byte counts for people. */
 final class Sizes {
 
+    private static final String[] UNITS = {"bytes", "KB", "MB", "GB", "TB", "PB"};
+
     private Sizes() {}
 
     /** {@code 3.2 GB}, {@code 512 KB}, {@code 96 bytes}: decimal units, two figures or more. */
@@ -16,7 +18,7 @@ final class Sizes {
             value /= 1000;
             unit++;
         }
-        return String.format(Locale.ROOT, value < 9.95 ? "%.1f %s" : "%.0f %s", value, List.UNITS[unit]);
+        return String.format(Locale.ROOT, value < 9.95 ? "%.1f %s" : "%.0f %s", value, UNITS[unit]);
     }
 
     /** {@code 1.1 of 79.1 GB}. */
@@ -31,9 +33,5 @@ final class Sizes {
             default -> 1;
         };
         return String.format(Locale.ROOT, scale == 1 ? "%.0f of %.0f%s" : "%.1f of %.1f%s", part / scale, whole / scale, unit);
-    }
-
-    private static final class List {
-        static final String[] UNITS = {"bytes", "KB", "MB", "GB", "TB", "PB"};
     }
 }
