@@ -1,0 +1,66 @@
+package dev.turningpoint.sampler;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.tensor.Tensor;
+import dev.turningpoint.tensor.Workspace;
+
+/**
+ * What training needs of a rollout: the latents before and after every step of the window, f32 [n + 1, trajectories, latent], and the log-probability of each
+ * step as it was drawn, f32 [n, trajectories]. Rollouts of several parts fill it side by side.
+ */
+public final class TrajectoryStore implements AutoCloseable {
+    private final Workspace memory = new Workspace("latents of the trajectories of one iteration");
+    private final int trajectories;
+    private final int window;
+    private final int latentSize;
+    private final Tensor latents;
+    private final Tensor logProbs;
+
+    public TrajectoryStore(Device device, int trajectories, int window, int latentSize) {
+        this.trajectories = trajectories;
+        this.window = window;
+        this.latentSize = latentSize;
+        latents = memory.tensor("latents", DType.F32, window + 1, trajectories, latentSize);
+        logProbs = memory.tensor("log-probabilities", DType.F32, window, trajectories);
+        memory.allocate(device);
+    }
+
+    public int trajectories() {
+        return trajectories;
+    }
+
+    public int window() {
+        return window;
+    }
+
+    public int latentSize() {
+        return latentSize;
+    }
+
+    public Tensor latents() {
+        return latents;
+    }
+
+    public Tensor logProbs() {
+        return logProbs;
+    }
+
+    /** Row of {@link #latents} that holds a trajectory before window step {@code step}; its latents after that step stand at {@code step + 1}. */
+    public int row(int step, int trajectory) {
+        return step * trajectories + trajectory;
+    }
+
+    long latentAddress(int step, int trajectory) {
+        return latents.address((long) row(step, trajectory) * latentSize);
+    }
+
+    long logProbAddress(int step, int trajectory) {
+        return logProbs.address(row(step, trajectory));
+    }
+
+    @Override
+    public void close() {
+        memory.close();
+    }
+}

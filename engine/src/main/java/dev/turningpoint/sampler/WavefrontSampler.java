@@ -1,0 +1,214 @@
+package dev.turningpoint.sampler;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.SamplerKernels;
+import dev.turningpoint.model.VelocityModel;
+import dev.turningpoint.schedule.StepTable;
+import dev.turningpoint.tensor.Tensor;
+import dev.turningpoint.tensor.Workspace;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * The wavefront sampler: at every sigma one forward serves the trajectories, the pure ODE branch from the same x_T and all ODE completions begun at earlier
+ * steps. They share sigma, so T launches of a growing batch replace the T^2 / 2 of finishing each completion by itself.
+ *
+ * <p>The wave is a stack of branches, each of one latent per trajectory, in the order they begin: branch 0 the trajectories, branch 1 the pure ODE branch
+ * (which leaves the trajectory where the window starts: before that the two are one), branch 1 + k the completion after k stochastic steps. Every row's bits
+ * depend on (seed, trajectory, condition) alone, not on the batch, on the other branches, or on how the wave is split to fit memory.
+ *
+ * <p>{@link #rewardIndex} translates: the image in branch {@code b} is the one whose reward is R_{rewardIndex(b)}.
+ */
+public final class WavefrontSampler implements AutoCloseable {
+    private final StepTable steps;
+    private final VelocityModel model;
+    private final SamplerKernels kernels;
+    private final float guidance;
+    private final int capacity;
+    private final int branches;
+    private final int maxRows;
+    private final Workspace memory = new Workspace("the wave of latents");
+    private final Tensor table, wave, velocity, unconditional, logProb, partials, sigma, rowStep, trajectory, condition, noCondition;
+    private final HostMemory staging;
+    private int tabulated;
+
+    /**
+     * @param guidance    classifier-free guidance; 1 for none
+     * @param capacity    most trajectories of one rollout
+     * @param completions whether the ODE branches run, or the trajectories alone
+     * @param maxRows     most rows of one forward, 0 for the whole wave; changes memory, no result
+     */
+    public WavefrontSampler(Device device, SamplerKernels kernels, VelocityModel model, StepTable steps, double guidance, int capacity, boolean completions,
+                            int maxRows) {
+        this.steps = steps;
+        this.model = model;
+        this.kernels = kernels;
+        this.guidance = (float) guidance;
+        this.capacity = capacity;
+        branches = completions && steps.window() > 0 ? 1 + steps.window() : 1;
+        int rows = Math.multiplyExact(branches, capacity), n = model.latentSize(), tokens = model.conditionTokens();
+        this.maxRows = Math.min(rows, maxRows == 0 ? rows : maxRows);
+        table = memory.tensor("step coefficients", DType.F32, 2L * steps.steps(), SamplerKernels.STEP_FLOATS);
+        wave = memory.tensor("latents", DType.F32, rows, n);
+        velocity = memory.tensor("velocity", model.storage(), this.maxRows, n);
+        unconditional = guided() ? memory.tensor("unconditional velocity", model.storage(), this.maxRows, n) : null;
+        noCondition = guided() ? memory.tensor("empty conditions", DType.I32, this.maxRows, tokens) : null;
+        logProb = memory.tensor("log-probabilities", DType.F32, this.maxRows);
+        partials = memory.tensor("partial sums", DType.U8, SamplerKernels.scratch(this.maxRows, n));
+        sigma = memory.tensor("sigmas", DType.F32, steps.steps(), this.maxRows);
+        rowStep = memory.tensor("step of each row", DType.I32, steps.steps(), rows);
+        trajectory = memory.tensor("trajectory of each row", DType.I32, rows);
+        condition = memory.tensor("condition of each row", DType.I32, rows, tokens);
+        staging = HostMemory.allocate(Math.max(Math.max(table.bytes(), Math.max(sigma.bytes(), rowStep.bytes())), Math.max(trajectory.bytes(), condition.bytes())));
+        memory.allocate(device);
+        try (Stream stream = device.newStream()) {
+            fillTables(stream);
+        }
+    }
+
+    /** Branches of the wave at the end: 1 + n with completions, else 1. */
+    public int branches() {
+        return branches;
+    }
+
+    public int capacity() {
+        return capacity;
+    }
+
+    public StepTable steps() {
+        return steps;
+    }
+
+    /** k of the R_k that the image in branch {@code branch} earns: the trajectory's own is R_n, the pure ODE branch's R_0. */
+    public int rewardIndex(int branch) {
+        return branch == 0 ? steps.window() : branch - 1;
+    }
+
+    /** Latents of all branches, f32 [branches, batch, latent] after a rollout of {@code batch}; sigma is 0, they are the images. */
+    public long images() {
+        return wave.address();
+    }
+
+    /** Address of the step coefficients, as the loss reads them. */
+    public long stepTable() {
+        return table.address();
+    }
+
+    /**
+     * Runs trajectories and branches from noise to images.
+     *
+     * @param conditions   [batch * tokens], the condition of each trajectory
+     * @param trajectories [batch], keys of their noise, each its own within a run
+     * @param seed         of the run
+     * @param store        receives latents and log-probabilities of the window at trajectories {@code first} and on; null: not kept
+     */
+    public void run(Stream stream, int[] conditions, int[] trajectories, long seed, TrajectoryStore store, int first) {
+        int batch = trajectories.length, n = model.latentSize(), tokens = model.conditionTokens();
+        if (batch < 1 || batch > capacity || conditions.length != batch * tokens) {
+            throw new IllegalArgumentException("a rollout of " + batch + " trajectories and " + conditions.length + " condition tokens: this sampler holds 1 to " + capacity
+                    + " trajectories with " + tokens + " tokens each");
+        }
+        tabulate(stream, batch);
+        stage(stream, trajectory, trajectories, branches);
+        stage(stream, condition, conditions, branches);
+        kernels.initialNoise(stream, wave.address(), trajectory.address(), seed, batch, n);
+        int open = 1;
+        for (int i = 0; i < steps.steps(); i++) {
+            boolean inside = i >= steps.windowStart() && i < steps.windowEnd();
+            if (inside) {
+                if (store != null) {
+                    copyTrajectories(stream, store.latentAddress(i - steps.windowStart(), first), batch);
+                }
+                if (branches > 1) {          // the pure ODE branch at the window's start, then a completion after every stochastic step but the last
+                    copyTrajectories(stream, wave.address((long) open * batch * n), batch);
+                    open++;
+                }
+            }
+            advance(stream, i, open * batch, batch, seed, inside && store != null ? store.logProbAddress(i - steps.windowStart(), first) : 0);
+            if (i + 1 == steps.windowEnd() && store != null) {
+                copyTrajectories(stream, store.latentAddress(steps.window(), first), batch);
+            }
+        }
+    }
+
+    /** One sigma for the first {@code rows} rows, {@code batch} of them trajectories, in parts of at most {@code maxRows}. */
+    private void advance(Stream stream, int step, int rows, int batch, long seed, long logProbs) {
+        int n = model.latentSize(), tokens = model.conditionTokens();
+        for (int from = 0; from < rows; from += maxRows) {
+            int part = Math.min(maxRows, rows - from), trajectories = Math.clamp(batch - from, 0, part);
+            long x = wave.address((long) from * n), sigmas = sigma.address((long) step * maxRows);
+            model.velocity(stream, x, sigmas, condition.address((long) from * tokens), velocity.address(), part);
+            if (guided()) {
+                model.velocity(stream, x, sigmas, noCondition.address(), unconditional.address(), part);
+            }
+            boolean record = logProbs != 0 && trajectories > 0;
+            kernels.step(stream, model.storage(), x, velocity.address(), guided() ? unconditional.address() : 0, guidance, x, 0, record ? logProb.address() : 0,
+                    partials.address(), table.address(), rowStep.address((long) step * branches * capacity + from), 0, trajectory.address(from), seed, part, n);
+            if (record) {
+                stream.copyOnDevice(logProbs + DType.F32.bytes(from), logProb.address(), DType.F32.bytes(trajectories));
+            }
+        }
+    }
+
+    /** The table row of every wave row at every step, for a rollout of {@code batch} trajectories: they come first, ODE branches follow. */
+    private void tabulate(Stream stream, int batch) {
+        if (batch == tabulated) {
+            return;
+        }
+        int rows = branches * capacity;
+        for (int i = 0; i < steps.steps(); i++) {
+            for (int row = 0; row < rows; row++) {
+                staging.segment().setAtIndex(ValueLayout.JAVA_INT, (long) i * rows + row, row < batch ? steps.trajectoryRow(i) : steps.odeRow(i));
+            }
+        }
+        upload(stream, rowStep);
+        tabulated = batch;
+    }
+
+    private boolean guided() {
+        return guidance != 1f;
+    }
+
+    private void copyTrajectories(Stream stream, long to, int batch) {
+        stream.copyOnDevice(to, wave.address(), DType.F32.bytes((long) batch * model.latentSize()));
+    }
+
+    private void fillTables(Stream stream) {
+        MemorySegment host = staging.segment();
+        MemorySegment.copy(steps.floats(), 0, host, ValueLayout.JAVA_FLOAT, 0, 2 * steps.steps() * SamplerKernels.STEP_FLOATS);
+        upload(stream, table);
+        for (int i = 0; i < steps.steps(); i++) {
+            for (int row = 0; row < maxRows; row++) {
+                host.setAtIndex(ValueLayout.JAVA_FLOAT, (long) i * maxRows + row, (float) steps.schedule().sigma(i));
+            }
+        }
+        upload(stream, sigma);
+        if (guided()) {
+            noCondition.clear(stream);
+        }
+        stream.synchronize();
+    }
+
+    /** {@code values} once per branch. */
+    private void stage(Stream stream, Tensor target, int[] values, int times) {
+        for (int i = 0; i < times; i++) {
+            MemorySegment.copy(values, 0, staging.segment(), ValueLayout.JAVA_INT, (long) i * values.length * Integer.BYTES, values.length);
+        }
+        stream.copyToDevice(target.address(), staging.segment().asSlice(0, (long) times * values.length * Integer.BYTES));
+        stream.synchronize();
+    }
+
+    private void upload(Stream stream, Tensor target) {
+        target.copyFrom(staging.segment().asSlice(0, target.bytes()), stream);
+        stream.synchronize();
+    }
+
+    @Override
+    public void close() {
+        memory.close();
+        staging.close();
+    }
+}
