@@ -4,17 +4,22 @@ import static dev.turningpoint.model.Activations.orZero;
 
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.NormKernels;
+import dev.turningpoint.tensor.ParameterFile;
 import dev.turningpoint.tensor.ParameterLayout;
 import dev.turningpoint.tensor.ParameterLayout.Slot;
 import dev.turningpoint.tensor.Parameters;
 import dev.turningpoint.tensor.Tensor;
 import dev.turningpoint.tensor.Workspace;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.SplittableRandom;
 
 /**
  * The glyph model: velocity of a grey image of a word, from the noisy image, sigma and the word's letters.
@@ -30,6 +35,8 @@ import java.util.Set;
  * {@link #maxBatch} is done in chunks, which does not change them either, since no launch lets one row see another.
  */
 public final class GlyphModel implements TrainableVelocity {
+
+    private static final String BUNDLED = "glyph.safetensors";
 
     /** What of the model learns. */
     public enum Trains { NOTHING, EVERYTHING, ADAPTER }
@@ -314,6 +321,40 @@ public final class GlyphModel implements TrainableVelocity {
     }
 
     // Parameters
+
+    /** Reads the base model's parameters from a safetensors file and waits for it. */
+    public void load(Path file, Stream stream) {
+        ParameterFile.load(file, "", weights.layout(), parameters.values(), stream);
+        baseChanged(stream);
+        stream.synchronize();
+    }
+
+    /** Reads the weights that ship with the engine. */
+    public void loadBundled(Stream stream) {
+        ParameterFile.loadResource(GlyphModel.class, BUNDLED, weights.layout(), parameters.values(), stream);
+        baseChanged(stream);
+        stream.synchronize();
+    }
+
+    /** Sets a new adapter: A uniform in +-1/sqrt(in), B 0, so that it changes nothing yet. */
+    public void initialiseAdapter(long seed, Stream stream) {
+        ParameterLayout layout = trained().layout();
+        var random = new SplittableRandom(seed);
+        try (HostMemory flat = HostMemory.allocate(trained().values().bytes())) {
+            flat.segment().fill((byte) 0);
+            for (Slot slot : layout.slots().values()) {
+                if (slot.name().endsWith(".lora_A.weight")) {
+                    double bound = 1 / Math.sqrt(slot.shape()[1]);
+                    for (long i = 0; i < slot.elements(); i++) {
+                        flat.segment().setAtIndex(ValueLayout.JAVA_FLOAT, slot.offset() + i, (float) random.nextDouble(-bound, bound));
+                    }
+                }
+            }
+            Parameters.upload(flat.segment(), trained().values(), stream);
+        }
+        parametersChanged(stream);
+        stream.synchronize();
+    }
 
     public GlyphWeights weights() {
         return weights;
