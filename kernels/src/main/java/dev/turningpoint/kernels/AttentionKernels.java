@@ -68,7 +68,8 @@ public final class AttentionKernels implements AutoCloseable {
         int keys = headDim == 128 && type == DType.F32 ? 16 : 64;
         pick(backwardKeys, type, headDim).grid(Check.blocks(tokens, keys), heads, batch).block(2 * keys).shared(0)
                 .arg(q).arg(k).arg(v).arg(dOutA).arg(dOutB).arg(lse).arg(delta).arg(dk).arg(dv).arg(tokens).arg(tokensA).arg(scale).launch(stream);
-        pick(backwardQueries, type, headDim).grid(Check.blocks(tokens, QUERIES), heads, batch).block(128).shared(0)
+        int queries = headDim == 128 && type == DType.F32 ? 32 : 64;
+        pick(backwardQueries, type, headDim).grid(Check.blocks(tokens, queries), heads, batch).block(2 * queries).shared(0)
                 .arg(q).arg(k).arg(v).arg(dOutA).arg(dOutB).arg(lse).arg(delta).arg(dq).arg(tokens).arg(tokensA).arg(scale).launch(stream);
     }
 
