@@ -1,0 +1,181 @@
+package dev.turningpoint.grpo;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.GrpoKernels;
+import dev.turningpoint.kernels.SamplerKernels;
+import dev.turningpoint.model.TrainableVelocity;
+import dev.turningpoint.sampler.TrajectoryStore;
+import dev.turningpoint.schedule.StepTable;
+import dev.turningpoint.tensor.Tensor;
+import dev.turningpoint.tensor.Workspace;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * Accumulates the gradient of one update: every row (a trajectory at a step) counts the same, in micro-batches of any size. A row's log-probability has the bits
+ * that the sampler recorded as long as the weights are the rollout's, so that its ratio is exactly 1.
+ */
+public final class PolicyUpdate implements AutoCloseable {
+
+    /**
+     * @param clipRange     c: the ratio is clipped to 1 - c .. 1 + c
+     * @param advantageClip advantages are clipped to plus or minus this
+     * @param klBeta        weight of the KL to the reference model; 0 leaves that model out
+     * @param guidance      as in the rollout; 1 for none
+     */
+    public record Settings(double clipRange, double advantageClip, double klBeta, double guidance) {
+    }
+
+    private final SamplerKernels samplerKernels;
+    private final GrpoKernels kernels;
+    private final TrainableVelocity model;
+    private final StepTable steps;
+    private final TrajectoryStore store;
+    private final Settings settings;
+    private final int microBatch;
+    private final int maxRows;
+    private final int passes;
+    private final Workspace memory = new Workspace("one micro-batch of the policy update");
+    private final Tensor before, after, velocity, reference, gradient, table, rowBefore, rowAfter, rowStep, sigma, condition, oldLogProb, advantage, stats;
+    private final HostMemory staging;
+
+    /**
+     * @param microBatch rows of one forward; with guidance each takes two rows of the model's batch
+     * @param maxRows    most rows of one update
+     */
+    public PolicyUpdate(Device device, SamplerKernels samplerKernels, GrpoKernels kernels, TrainableVelocity model, StepTable steps, TrajectoryStore store,
+                        Settings settings, int microBatch, int maxRows) {
+        this.samplerKernels = samplerKernels;
+        this.kernels = kernels;
+        this.model = model;
+        this.steps = steps;
+        this.store = store;
+        this.settings = settings;
+        this.maxRows = maxRows;
+        passes = settings.guidance == 1 ? 1 : 2;
+        this.microBatch = Math.min(microBatch, maxRows);
+        int batch = passes * this.microBatch, n = model.latentSize();
+        if (batch > model.maxTrainBatch()) {
+            throw new IllegalArgumentException("a micro-batch of " + this.microBatch + (passes == 2 ? " rows, twice for guidance," : " rows") + " is more than the "
+                    + model.maxTrainBatch() + " that a training forward of the model holds");
+        }
+        before = memory.tensor("latents before the step", DType.F32, batch, n);
+        after = memory.tensor("latents after the step", DType.F32, this.microBatch, n);
+        velocity = memory.tensor("velocity", model.storage(), batch, n);
+        reference = settings.klBeta > 0 ? memory.tensor("velocity of the reference model", model.storage(), batch, n) : null;
+        gradient = memory.tensor("gradient of the velocity", model.storage(), batch, n);
+        table = memory.tensor("step coefficients", DType.F32, 2L * steps.steps(), SamplerKernels.STEP_FLOATS);
+        rowBefore = memory.tensor("rows before the step", DType.I32, maxRows);
+        rowAfter = memory.tensor("rows after the step", DType.I32, maxRows);
+        rowStep = memory.tensor("step of each row", DType.I32, maxRows);
+        sigma = memory.tensor("sigma of each row", DType.F32, (long) passes * maxRows);
+        condition = memory.tensor("condition of each row", DType.I32, (long) passes * maxRows, model.conditionTokens());
+        oldLogProb = memory.tensor("log-probability at sampling", DType.F32, maxRows);
+        advantage = memory.tensor("advantage of each row", DType.F64, maxRows);
+        stats = memory.tensor("statistics", DType.F64, maxRows, GrpoKernels.STATS);
+        memory.allocate(device);
+        staging = HostMemory.allocate(Math.max(Math.max(stats.bytes(), condition.bytes()), Math.max(table.bytes(), store.logProbs().bytes())));
+        try (Stream stream = device.newStream()) {
+            MemorySegment.copy(steps.floats(), 0, staging.segment(), ValueLayout.JAVA_FLOAT, 0, 2 * steps.steps() * SamplerKernels.STEP_FLOATS);
+            table.copyFrom(staging.segment().asSlice(0, table.bytes()), stream);
+            stream.synchronize();
+        }
+    }
+
+    /** The log-probabilities that the sampler recorded, [n * trajectories], a row a step. */
+    public float[] recordedLogProbs(Stream stream) {
+        MemorySegment host = staging.segment().asSlice(0, store.logProbs().bytes());
+        store.logProbs().copyTo(host, stream);
+        stream.synchronize();
+        return host.toArray(ValueLayout.JAVA_FLOAT);
+    }
+
+    /**
+     * Sets the model's gradients to those of the mean loss over the steps of the given trajectories, and waits for them.
+     *
+     * @param trajectories which rows of the store
+     * @param conditions   [all trajectories * tokens]
+     * @param recorded     {@link #recordedLogProbs}
+     * @param advantages   [all trajectories * n]
+     */
+    public UpdateStatistics accumulate(Stream stream, int[] trajectories, int[] conditions, float[] recorded, double[] advantages) {
+        int n = model.latentSize(), window = store.window(), rows = trajectories.length * window;
+        if (rows < 1 || rows > maxRows) {
+            throw new IllegalArgumentException("an update of " + rows + " rows: this one holds 1 to " + maxRows);
+        }
+        stage(stream, trajectories, conditions, recorded, advantages);
+        model.zeroGradients(stream);
+        DType type = model.storage();
+        for (int from = 0; from < rows; from += microBatch) {
+            int part = Math.min(microBatch, rows - from);
+            long sigmas = sigma.address((long) passes * from), words = condition.address((long) passes * from * model.conditionTokens()), half = type.bytes((long) part * n);
+            samplerKernels.gatherRows(stream, store.latents().address(), rowBefore.address(from), before.address(), part, n);
+            samplerKernels.gatherRows(stream, store.latents().address(), rowAfter.address(from), after.address(), part, n);
+            if (passes == 2) {
+                stream.copyOnDevice(before.address((long) part * n), before.address(), DType.F32.bytes((long) part * n));
+            }
+            model.trainVelocity(stream, before.address(), sigmas, words, velocity.address(), passes * part);
+            if (reference != null) {
+                model.referenceVelocity(stream, before.address(), sigmas, words, reference.address(), passes * part);
+            }
+            boolean guided = passes == 2;
+            kernels.lossAndGradient(stream, type, before.address(), after.address(), velocity.address(), guided ? velocity.address() + half : 0, (float) settings.guidance,
+                    reference == null ? 0 : reference.address(), reference == null || !guided ? 0 : reference.address() + half, table.address(), rowStep.address(from),
+                    oldLogProb.address(from), advantage.address(from), (float) settings.advantageClip, (float) settings.clipRange, (float) settings.klBeta, 1f / rows,
+                    gradient.address(), guided ? gradient.address() + half : 0, stats.address((long) from * GrpoKernels.STATS), part, n);
+            model.backward(stream, gradient.address(), passes * part);
+        }
+        MemorySegment host = staging.segment().asSlice(0, DType.F64.bytes((long) rows * GrpoKernels.STATS));
+        stream.copyToHost(host, stats.address());
+        stream.synchronize();
+        return UpdateStatistics.of(host, rows);
+    }
+
+    /** Row r is step r / trajectories of trajectory r % trajectories: neighbours share their sigma. Conditional rows of a micro-batch come before its unconditional ones. */
+    private void stage(Stream stream, int[] trajectories, int[] conditions, float[] recorded, double[] advantages) {
+        int window = store.window(), count = trajectories.length, rows = count * window, tokens = model.conditionTokens();
+        var sources = new int[rows];
+        var targets = new int[rows];
+        var stepRows = new int[rows];
+        var old = new float[rows];
+        var chosen = new double[rows];
+        var sigmas = new float[passes * rows];
+        var words = new int[passes * rows * tokens];
+        for (int r = 0; r < rows; r++) {
+            int step = r / count, trajectory = trajectories[r % count], part = r / microBatch * microBatch, partRows = Math.min(microBatch, rows - part);
+            sources[r] = store.row(step, trajectory);
+            targets[r] = store.row(step + 1, trajectory);
+            stepRows[r] = steps.trajectoryRow(steps.windowStart() + step);
+            old[r] = recorded[store.row(step, trajectory)];
+            chosen[r] = advantages[trajectory * window + step];
+            int at = passes * part + (r - part);
+            for (int pass = 0; pass < passes; pass++) {
+                sigmas[at + pass * partRows] = (float) steps.schedule().sigma(steps.windowStart() + step);
+            }
+            System.arraycopy(conditions, trajectory * tokens, words, at * tokens, tokens);   // the unconditional pass keeps zeros
+        }
+        upload(stream, rowBefore, MemorySegment.ofArray(sources));
+        upload(stream, rowAfter, MemorySegment.ofArray(targets));
+        upload(stream, rowStep, MemorySegment.ofArray(stepRows));
+        upload(stream, oldLogProb, MemorySegment.ofArray(old));
+        upload(stream, advantage, MemorySegment.ofArray(chosen));
+        upload(stream, sigma, MemorySegment.ofArray(sigmas));
+        upload(stream, condition, MemorySegment.ofArray(words));
+    }
+
+    private void upload(Stream stream, Tensor target, MemorySegment heap) {
+        MemorySegment host = staging.segment().asSlice(0, heap.byteSize());
+        host.copyFrom(heap);
+        stream.copyToDevice(target.address(), host);
+        stream.synchronize();
+    }
+
+    @Override
+    public void close() {
+        memory.close();
+        staging.close();
+    }
+}
