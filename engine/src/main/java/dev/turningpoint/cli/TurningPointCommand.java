@@ -1,7 +1,9 @@
 package dev.turningpoint.cli;
 
+import dev.turningpoint.bindings.NativeLibraryException;
 import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.train.ConfigException;
+import dev.turningpoint.weights.WeightsException;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -71,6 +73,8 @@ public final class TurningPointCommand {
         return switch (e) {
             case ConfigException c -> c.getMessage();
             case GpuException g -> g.getMessage();
+            case NativeLibraryException n -> n.getMessage();
+            case WeightsException w -> w.getMessage();
             case CommandException c -> c.getMessage();
             case UncheckedIOException u -> message(u.getCause());
             case NoSuchFileException f -> f.getFile() + ": there is no such file";

@@ -45,7 +45,7 @@ class ConfigTest {
         assertEquals(7, c.sampler().window());
         assertEquals(96, c.model().patches());
         assertEquals(1e-4, c.train().learningRate());
-        assertEquals("attn.to_out.0", c.train().loraTargets().get(3));
+        assertEquals("attn.to_add_out", c.train().loraTargets().get(3));
         c.requireExploration();
     }
 

@@ -83,6 +83,21 @@ public final class Device implements AutoCloseable {
         return NativeLibrary.device() == DeviceKind.SOFTWARE;
     }
 
+    /** The CUDA version that the driver serves, as 1000 * major + 10 * minor: 13000. */
+    public static int driverVersion() {
+        NativeLibrary.CUDA.load();
+        try (var arena = Arena.ofConfined()) {
+            MemorySegment value = arena.allocate(ValueLayout.JAVA_INT);
+            check(Cuda.cuDriverGetVersion(value), "cuDriverGetVersion");
+            return value.get(ValueLayout.JAVA_INT, 0);
+        }
+    }
+
+    /** Why this process has the device that it has, in a few words for people. */
+    public static String reason() {
+        return NativeLibrary.deviceReason();
+    }
+
     /** Makes this device current on the calling thread. */
     public void attach() {
         open("attach");

@@ -1,0 +1,158 @@
+package dev.turningpoint.check;
+
+import static dev.turningpoint.kernels.CreditKernels.BONUS;
+import static dev.turningpoint.kernels.CreditKernels.DROP_MAIN;
+import static dev.turningpoint.kernels.CreditKernels.FIRST;
+import static dev.turningpoint.kernels.CreditKernels.FIRST_CONSISTENT;
+import static dev.turningpoint.kernels.CreditKernels.INNER_CONSISTENT;
+import static dev.turningpoint.kernels.CreditKernels.LOCAL_FLIP;
+import static dev.turningpoint.kernels.CreditKernels.MAIN_IS_TREND;
+import static dev.turningpoint.kernels.CreditKernels.OUTCOME;
+import static dev.turningpoint.kernels.CreditKernels.POSITIVE_ONLY;
+import static dev.turningpoint.kernels.CreditKernels.PROPAGATE;
+import static dev.turningpoint.kernels.CreditKernels.RANK_BY_TREND;
+import static dev.turningpoint.kernels.CreditKernels.SUFFIX;
+import static dev.turningpoint.kernels.CreditKernels.TREND;
+
+import dev.turningpoint.kernels.CreditKernels;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import tools.jackson.databind.JsonNode;
+
+/**
+ * {@code credit_*}: rewards along trajectories to step rewards and advantages, under each published set of flags. Where balancing meets equal magnitudes
+ * ({@code tie_at_cutoff}) which of them stays is the reference's accident: there only what stays is compared, as a multiset.
+ */
+final class CreditCheck {
+    private static final Tolerance ADVANTAGE = Tolerance.relative(1e-9, 1e-12);
+    private static final Map<String, List<String>> SWITCHED_OFF = Map.of("paper", List.of(), "def51_nobal", List.of("use_balanced_bonus"),
+            "def41_bal", List.of("select_first_step_only_from_consistent_trajectory", "select_inter_step_only_from_consistent_trajectory"),
+            "def41_nobal", List.of("select_first_step_only_from_consistent_trajectory", "select_inter_step_only_from_consistent_trajectory", "use_balanced_bonus"));
+
+    private final Gpu gpu;
+    private final Golden golden;
+    private final Results results;
+    private final String family;
+    private final int batch;
+    private final int n;
+    private final int[] group;
+    private final long rewards;
+    private final long rowGroup;
+    private final long rowBatch;
+    private final long reward;
+    private final long indicator;
+    private final long main;
+    private final long bonus;
+    private final long advantage;
+    private final long scratch;
+
+    CreditCheck(Gpu gpu, Golden golden, Results results) {
+        this.gpu = gpu;
+        this.golden = golden;
+        this.results = results;
+        family = golden.name.startsWith("credit_n") ? "credit_n*" : golden.name;
+        batch = golden.dimension("R", 0);
+        n = golden.dimension("R", 1) - 1;
+        group = golden.i32("group");
+        rewards = gpu.put(golden.f32("R"));
+        rowGroup = gpu.put(group);
+        rowBatch = gpu.put(golden.i32("batch"));
+        reward = gpu.floats(batch * n);
+        indicator = gpu.floats(batch * n);
+        main = gpu.floats(batch * n);
+        bonus = gpu.floats(batch * n);
+        advantage = gpu.doubles(batch * n);
+        scratch = gpu.array(CreditKernels.scratch(batch, n));
+    }
+
+    void run() {
+        credit(0, false, 1);
+        compare("d", "d", floats(reward), Tolerance.EXACT);
+        credit(MAIN_IS_TREND | TREND, false, 1);
+        float[] trend = floats(main);
+        compare("delta_global", "delta_global", every(trend, n), Tolerance.EXACT);
+
+        credit(OUTCOME, false, 1);
+        compareAdvantage("flowgrpo.adv_groupstd", false, Double.POSITIVE_INFINITY);
+        compareAdvantage("flowgrpo.adv_globalstd", true, Double.POSITIVE_INFINITY);
+
+        for (String name : golden.names().stream().filter(t -> t.endsWith(".indicator")).map(t -> t.replace(".indicator", "")).toList()) config(name);
+        golden.untouched().remove("s");                                        // sign(d) sign(D): inside the indicator
+        for (String name : golden.untouched().stream().filter(t -> t.startsWith("mask_")).toList()) {
+            golden.untouched().remove(name);
+            results.notServed(family, "mask_* (dropping rows whose advantages are all 0)");
+        }
+    }
+
+    private void config(String name) {
+        JsonNode base = golden.settings().get("base_flags"), own = golden.settings().path("configs").path(name).path("flags");
+        Map<String, Boolean> on = new HashMap<>();
+        for (var flag : base.properties()) if (flag.getValue().isBoolean()) on.put(flag.getKey(), own.path(flag.getKey()).asBoolean(flag.getValue().asBoolean()));
+        for (String off : SWITCHED_OFF.getOrDefault(name, List.of())) on.put(off, false);
+        double eta = own.path("eta").asDouble(base.get("eta").asDouble());
+        boolean started = !name.equals("incremental") && own.path("turn_on_bonus_global_step").asLong(0) == 0;
+        boolean balanced = on.get("use_balanced_bonus");
+
+        int flags = (started ? BONUS : 0) | (on.get("apply_first_step_bonus") ? FIRST : 0) | (on.get("use_delta_global") ? TREND : 0)
+                | (on.get("take_delta_global_as_main") ? MAIN_IS_TREND : 0) | (on.get("select_first_step_only_from_consistent_trajectory") ? FIRST_CONSISTENT : 0)
+                | (on.get("select_inter_step_only_from_consistent_trajectory") ? INNER_CONSISTENT : 0) | (on.get("select_only_positive_intermediate_step") ? POSITIVE_ONLY : 0)
+                | (on.get("use_sde_minus_rt") ? SUFFIX : 0) | (on.get("propagate_bonus_to_future_steps") ? PROPAGATE : 0)
+                | (on.get("drop_original_reward_when_having_bonus") ? DROP_MAIN : 0) | (on.get("indicator_wo_delta_global_constraint") ? LOCAL_FLIP : 0) | RANK_BY_TREND;
+        credit(flags, balanced, (float) eta);
+
+        if (golden.has(name + ".tie_at_cutoff") && Arrays.stream(golden.f64(name + ".tie_at_cutoff")).sum() > 0) {
+            float[] delta = golden.f32("delta_global");
+            results.compare(family, "indicator (multiset)", golden.name + ": " + name + ".indicator", kept(golden.f32(name + ".indicator"), delta), kept(floats(indicator), delta),
+                    Tolerance.EXACT, false);
+            golden.untouched().removeIf(t -> t.startsWith(name + "."));      // all follow from which of the tied points stayed
+            return;
+        }
+        compare("indicator", name + ".indicator", floats(indicator), Tolerance.EXACT);
+        compare("reward", name + ".reward", floats(reward), Tolerance.EXACT);
+        compare("bonus", name + ".bonus", floats(bonus), Tolerance.EXACT);
+        compare("main", name + ".main", floats(main), Tolerance.EXACT);
+        compareAdvantage(name + ".adv_groupstd", false, Double.POSITIVE_INFINITY);
+        compareAdvantage(name + ".adv_globalstd", true, Double.POSITIVE_INFINITY);
+        if (golden.has(name + ".adv_clipped1")) compareAdvantage(name + ".adv_clipped1", false, 1);
+        if (golden.has(name + ".adv_clipped5")) compareAdvantage(name + ".adv_clipped5", false, 5);
+        if (golden.untouched().remove(name + ".adv_nogroup")) results.notServed(family, "paper.adv_nogroup (advantages over all prompts at once)");
+    }
+
+    private void credit(int flags, boolean balanced, float eta) {
+        gpu.credit.stepRewards(gpu.stream, rewards, balanced ? rowBatch : 0, reward, indicator, main, bonus, scratch, batch, n, flags, eta);
+    }
+
+    private void compareAdvantage(String tensor, boolean globalStd, double limit) {
+        gpu.credit.advantages(gpu.stream, reward, rowGroup, advantage, batch, n, Arrays.stream(group).max().orElseThrow() + 1, globalStd, limit);
+        double[] ours = gpu.doubles(advantage, batch * n), reference = golden.f64(tensor);
+        String kind = tensor.substring(tensor.indexOf('.') + 1);
+        results.compare(family, kind, golden, tensor, ours, ADVANTAGE);
+        int[] still = IntStream.range(0, batch * n).filter(i -> unanimous(reference, i)).toArray();
+        results.compare(family, kind + ", std 0", golden.name + ": " + tensor, new double[still.length], Arrays.stream(still).mapToDouble(i -> ours[i]).toArray(), Tolerance.EXACT, false);
+    }
+
+    /** Whether all advantages of the entry's group and step are exactly 0. */
+    private boolean unanimous(double[] advantages, int i) {
+        return IntStream.range(0, batch).filter(b -> group[b] == group[i / n]).allMatch(b -> advantages[b * n + i % n] == 0);
+    }
+
+    private double[] kept(float[] at, float[] delta) {
+        var list = new ArrayList<Double>();
+        for (int i = 0; i < at.length; i++) if (at[i] > 0) list.add((double) delta[i / n]);
+        return list.stream().sorted().mapToDouble(d -> d).toArray();
+    }
+
+    private void compare(String kind, String tensor, float[] ours, Tolerance tolerance) { results.compare(family, kind, golden, tensor, ours, tolerance); }
+
+    private float[] floats(long address) { return gpu.floats(address, batch * n); }
+
+    private static float[] every(float[] a, int stride) {
+        var out = new float[a.length / stride];
+        for (int i = 0; i < out.length; i++) out[i] = a[i * stride];
+        return out;
+    }
+}
