@@ -1,0 +1,75 @@
+package dev.turningpoint.softgpu.driver;
+
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+
+/**
+ * Work of one or more streams being recorded instead of run. Order of capture is a valid order of the graph, and the one we replay;
+ * which nodes each stream depends on is kept only to find streams that were never joined.
+ */
+final class Capture {
+    static final int GLOBAL = 0, THREAD_LOCAL = 1, RELAXED = 2;
+    private static final List<Capture> ACTIVE = new CopyOnWriteArrayList<>();
+
+    final StreamQueue origin;
+    final int mode;
+    final Thread thread = Thread.currentThread();
+    final List<Command> nodes = new ArrayList<>();
+    private final List<StreamQueue> streams = new ArrayList<>();
+    private String invalid;
+
+    Capture(StreamQueue origin, int mode) {
+        this.origin = origin;
+        this.mode = mode;
+        join(origin, new BitSet());
+        ACTIVE.add(this);
+    }
+
+    synchronized void join(StreamQueue stream, BitSet nodes) {
+        streams.add(stream);
+        stream.capture = this;
+        stream.captured = nodes;
+    }
+
+    synchronized void add(StreamQueue stream, Command c) {
+        stream.captured.set(nodes.size());
+        nodes.add(c);
+    }
+
+    synchronized void invalidate(String why) {
+        if (invalid == null) invalid = why;
+    }
+
+    synchronized boolean isInvalid() {
+        return invalid != null;
+    }
+
+    synchronized void requireValid() {
+        if (invalid != null) throw Code.STREAM_CAPTURE_INVALIDATED.error(invalid);
+    }
+
+    /** Ends the capture; throws if it cannot become a graph. */
+    synchronized Graph end() {
+        ACTIVE.remove(this);
+        boolean joined = origin.captured.cardinality() == nodes.size();
+        for (StreamQueue s : streams) {
+            s.capture = null;
+            s.captured = null;
+        }
+        if (invalid != null) throw Code.STREAM_CAPTURE_INVALIDATED.error(invalid);
+        if (!joined) throw Code.STREAM_CAPTURE_UNJOINED.error("work captured on another stream is not awaited by the first");
+        return new Graph(nodes);
+    }
+
+    /** To be called where a call may not happen while somebody captures: allocation, synchronous copies, waiting for the device. */
+    static void refuse(String call) {
+        if (ACTIVE.isEmpty()) return;
+        for (Capture c : ACTIVE)
+            if (c.mode == GLOBAL || c.mode == THREAD_LOCAL && c.thread == Thread.currentThread()) {
+                c.invalidate(call + " was called during the capture");
+                throw Code.STREAM_CAPTURE_UNSUPPORTED.error(call + " while a stream captures");
+            }
+    }
+}

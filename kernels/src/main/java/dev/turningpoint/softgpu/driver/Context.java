@@ -1,0 +1,129 @@
+package dev.turningpoint.softgpu.driver;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+
+/** The primary context of the one device: alive while retained; a fault in a kernel poisons it until it is reset. */
+final class Context {
+    /** What a thread has pushed; the last is current. */
+    private static final ThreadLocal<List<Context>> STACK = ThreadLocal.withInitial(ArrayList::new);
+
+    static volatile boolean initialised;
+    private static Context primary;
+    private static int retained;
+
+    final long handle = Handles.add(this);
+    final Set<StreamQueue> streams = ConcurrentHashMap.newKeySet();
+    private volatile StreamQueue legacy;
+    private volatile Code fault;
+    private volatile boolean destroyed;
+
+    private Context() {}
+
+    static synchronized Context retain() {
+        if (primary == null) primary = new Context();
+        retained++;
+        return primary;
+    }
+
+    static synchronized void release() {
+        if (retained == 0) throw Code.INVALID_CONTEXT.error("the primary context is not retained");
+        if (--retained == 0) reset();
+    }
+
+    /** Ends the primary context: streams finish, memory is freed. */
+    static synchronized void reset() {
+        Context c = primary;
+        if (c == null) return;
+        primary = null;
+        c.destroyed = true;
+        for (StreamQueue s : c.streams) s.close();
+        for (StreamQueue s : c.streams) s.awaitEnd();
+        Handles.remove(c.handle, Context.class);
+        int left = Memory.DEVICE.freeAll();
+        if (left > 0) DriverLog.note("the context ended with " + left + " allocations not freed", false);
+    }
+
+    static synchronized boolean active() {
+        return primary != null;
+    }
+
+    // ---- the calling thread
+
+    static Context currentOrNull() {
+        List<Context> stack = STACK.get();
+        return stack.isEmpty() ? null : stack.getLast();
+    }
+
+    static void setCurrent(Context c) {
+        List<Context> stack = STACK.get();
+        if (!stack.isEmpty()) stack.removeLast();
+        if (c != null) stack.addLast(c);
+    }
+
+    static void push(Context c) {
+        STACK.get().addLast(c);
+    }
+
+    static Context pop() {
+        List<Context> stack = STACK.get();
+        if (stack.isEmpty()) throw Code.INVALID_CONTEXT.error("no context is current");
+        return stack.removeLast();
+    }
+
+    static void requireInitialised() {
+        if (!initialised) throw Code.NOT_INITIALIZED.error("cuInit comes first");
+        if (Thread.currentThread() instanceof ComputeThread t && t.inHostFunction) throw Code.NOT_PERMITTED.error("a host function may not call the driver");
+    }
+
+    /** The current context, fit for work. */
+    static Context current() {
+        requireInitialised();
+        Context c = currentOrNull();
+        if (c == null) throw Code.INVALID_CONTEXT.error("no context is current on this thread");
+        if (c.destroyed) throw Code.CONTEXT_IS_DESTROYED.error("the current context was destroyed");
+        if (c.fault != null) throw c.fault.error("an earlier kernel failed; the context can only be reset");
+        return c;
+    }
+
+    Code fault() { return fault; }
+
+    void fail(Code code, String why) {
+        if (fault == null) fault = code;
+        DriverLog.note(why, true);
+    }
+
+    /** Stream of a handle; 0 and 1 are the legacy stream. */
+    StreamQueue stream(long handle) {
+        if (handle == 0 || handle == 1) return legacy();
+        if (handle == 2) throw Code.NOT_SUPPORTED.error("the per-thread default stream");
+        StreamQueue s = Handles.get(handle, StreamQueue.class);
+        if (s.context != this) throw Code.INVALID_HANDLE.error("the stream belongs to another context");
+        return s;
+    }
+
+    private StreamQueue legacy() {
+        StreamQueue s = legacy;
+        if (s != null) return s;
+        synchronized (this) {
+            if (legacy == null) legacy = new StreamQueue(this, true, true);
+            return legacy;
+        }
+    }
+
+    /** Null if it was never used. */
+    StreamQueue legacyIfUsed() {
+        return legacy;
+    }
+
+    void synchronizeAll() {
+        for (StreamQueue s : streams) s.awaitAll();
+    }
+
+    /** What the legacy stream waits for. */
+    void synchronizeBlocking() {
+        for (StreamQueue s : streams) if (s.blocking) s.awaitAll();
+    }
+}
