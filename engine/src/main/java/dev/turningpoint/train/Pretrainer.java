@@ -8,6 +8,7 @@ import dev.turningpoint.kernels.OptimKernels;
 import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.GlyphModel;
+import dev.turningpoint.optim.AdamW;
 import dev.turningpoint.tensor.ParameterFile;
 import dev.turningpoint.tensor.ParameterLayout;
 import dev.turningpoint.tensor.Parameters;
@@ -44,7 +45,8 @@ public final class Pretrainer implements AutoCloseable {
     private final TrainingImages images;
     private final GlyphModel model;
     private final SamplerKernels sampler;
-    private final OptimKernels optim;
+    private final OptimKernels optimKernels;
+    private final AdamW optimizer;
     private final Stream stream;
     private final Workspace memory = new Workspace("batch of pre-training");
     private final int microBatch;
@@ -57,10 +59,9 @@ public final class Pretrainer implements AutoCloseable {
     private final Tensor gradient;
     private final Tensor loss;
     private final Tensor lossScratch;
-    private final Tensor norm;
-    private final Tensor normScratch;
     private final HostMemory readBack;
     private int step;
+    private double gradNorm;
 
     /**
      * One step's figures.
@@ -84,7 +85,9 @@ public final class Pretrainer implements AutoCloseable {
         model = new GlyphModel(device, new GlyphModel.Options(shape, type, 1, this.microBatch, GlyphModel.Trains.EVERYTHING, null,
                 EnumSet.of(Parameters.Keep.MOMENTS, Parameters.Keep.AVERAGE)));
         sampler = new SamplerKernels(device);
-        optim = new OptimKernels(device);
+        optimKernels = new OptimKernels(device);
+        optimizer = new AdamW(device, optimKernels, model.trained(), new AdamW.Settings(pretrain.beta1(), pretrain.beta2(), pretrain.eps(), pretrain.weightDecay(),
+                pretrain.maxGradNorm(), pretrain.emaDecay(), 1));
         stream = device.newStream();
         int n = shape.latentSize();
         int batch = pretrain.batch();
@@ -97,10 +100,8 @@ public final class Pretrainer implements AutoCloseable {
         gradient = memory.tensor("velocity gradient", type, this.microBatch, n);
         loss = memory.tensor("loss", DType.F32, batch);
         lossScratch = memory.tensor("loss partials", DType.F32, SamplerKernels.scratch(batch, n) / 4 + 1);
-        norm = memory.tensor("gradient norm", DType.F64, 1);
-        normScratch = memory.tensor("gradient norm partials", DType.F64, OptimKernels.scratch(model.trainableCount()) / 8 + 1);
         memory.allocate(device);
-        readBack = HostMemory.allocate(4L * batch + 8);
+        readBack = HostMemory.allocate(loss.bytes());
         initialise();
     }
 
@@ -224,13 +225,8 @@ public final class Pretrainer implements AutoCloseable {
                     lossScratch.address(), config.seed(), 1f / pretrain.batch(), rows, n);
             model.backward(stream, gradient.address(), rows);
         }
-        Parameters p = model.trained();
-        optim.gradNorm(stream, p.gradients().address(), norm.address(), normScratch.address(), p.size());
-        optim.adamW(stream, p.values().address(), p.gradients().address(), p.firstMoment().address(), p.secondMoment().address(), p.average().address(), p.computeCopy(),
-                norm.address(), pretrain.maxGradNorm(), learningRate(), pretrain.beta1(), pretrain.beta2(), pretrain.eps(), pretrain.weightDecay(),
-                Math.min(pretrain.emaDecay(), (1 + step) / (10.0 + step)), step + 1, p.size());
-        stream.copyToHost(readBack.segment().asSlice(0, 8), norm.address());
-        stream.copyToHost(readBack.segment().asSlice(8, loss.bytes()), loss.address());
+        loss.copyTo(readBack.segment(), stream);
+        gradNorm = optimizer.step(stream, learningRate());
         step++;
     }
 
@@ -242,10 +238,9 @@ public final class Pretrainer implements AutoCloseable {
     private Progress progress(long began) {
         double sum = 0;
         for (int i = 0; i < pretrain.batch(); i++) {
-            sum += readBack.segment().get(ValueLayout.JAVA_FLOAT, 8 + 4L * i);
+            sum += readBack.segment().getAtIndex(ValueLayout.JAVA_FLOAT, i);
         }
         double mean = sum / pretrain.batch();
-        double gradNorm = readBack.segment().get(ValueLayout.JAVA_DOUBLE, 0);
         if (!Double.isFinite(mean) || !Double.isFinite(gradNorm)) {
             throw new IllegalStateException("pre-training diverged at step " + step + ": loss " + mean + ", gradient norm " + gradNorm + "; lower pretrain.learning_rate (now " + pretrain.learningRate() + ")");
         }
@@ -300,6 +295,7 @@ public final class Pretrainer implements AutoCloseable {
             ParameterFile.load(file, STATE.get(i), model.weights().layout(), state().get(i), stream);
         }
         step = Integer.parseInt(metadata.get(STEP));
+        optimizer.resumeAt(step);
         model.parametersChanged(stream);
         stream.synchronize();
     }
@@ -315,7 +311,8 @@ public final class Pretrainer implements AutoCloseable {
         memory.close();
         model.close();
         sampler.close();
-        optim.close();
+        optimizer.close();
+        optimKernels.close();
         stream.close();
     }
 }
