@@ -7,17 +7,16 @@ import static dev.turningpoint.kernels.CreditKernels.FIRST_CONSISTENT;
 import static dev.turningpoint.kernels.CreditKernels.INNER_CONSISTENT;
 import static dev.turningpoint.kernels.CreditKernels.LOCAL_FLIP;
 import static dev.turningpoint.kernels.CreditKernels.MAIN_IS_TREND;
-import static dev.turningpoint.kernels.CreditKernels.OUTCOME;
 import static dev.turningpoint.kernels.CreditKernels.POSITIVE_ONLY;
 import static dev.turningpoint.kernels.CreditKernels.PROPAGATE;
 import static dev.turningpoint.kernels.CreditKernels.RANK_BY_TREND;
 import static dev.turningpoint.kernels.CreditKernels.SUFFIX;
 import static dev.turningpoint.kernels.CreditKernels.TREND;
 
+import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.kernels.CreditKernels;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -29,9 +28,11 @@ import tools.jackson.databind.JsonNode;
  */
 final class CreditCheck {
     private static final Tolerance ADVANTAGE = Tolerance.relative(1e-9, 1e-12);
-    private static final Map<String, List<String>> SWITCHED_OFF = Map.of("paper", List.of(), "def51_nobal", List.of("use_balanced_bonus"),
-            "def41_bal", List.of("select_first_step_only_from_consistent_trajectory", "select_inter_step_only_from_consistent_trajectory"),
-            "def41_nobal", List.of("select_first_step_only_from_consistent_trajectory", "select_inter_step_only_from_consistent_trajectory", "use_balanced_bonus"));
+    private static final Map<String, Integer> FLAGS = Map.ofEntries(Map.entry("apply_first_step_bonus", FIRST), Map.entry("use_delta_global", TREND),
+            Map.entry("take_delta_global_as_main", MAIN_IS_TREND), Map.entry("select_first_step_only_from_consistent_trajectory", FIRST_CONSISTENT),
+            Map.entry("select_inter_step_only_from_consistent_trajectory", INNER_CONSISTENT), Map.entry("select_only_positive_intermediate_step", POSITIVE_ONLY),
+            Map.entry("use_sde_minus_rt", SUFFIX), Map.entry("propagate_bonus_to_future_steps", PROPAGATE), Map.entry("drop_original_reward_when_having_bonus", DROP_MAIN),
+            Map.entry("indicator_wo_delta_global_constraint", LOCAL_FLIP));
 
     private final Gpu gpu;
     private final Golden golden;
@@ -76,7 +77,7 @@ final class CreditCheck {
         float[] trend = floats(main);
         compare("delta_global", "delta_global", every(trend, n), Tolerance.EXACT);
 
-        credit(OUTCOME, false, 1);
+        credit(CreditOptions.outcome().flags(), false, 1);
         compareAdvantage("flowgrpo.adv_groupstd", false, Double.POSITIVE_INFINITY);
         compareAdvantage("flowgrpo.adv_globalstd", true, Double.POSITIVE_INFINITY);
 
@@ -89,20 +90,8 @@ final class CreditCheck {
     }
 
     private void config(String name) {
-        JsonNode base = golden.settings().get("base_flags"), own = golden.settings().path("configs").path(name).path("flags");
-        Map<String, Boolean> on = new HashMap<>();
-        for (var flag : base.properties()) if (flag.getValue().isBoolean()) on.put(flag.getKey(), own.path(flag.getKey()).asBoolean(flag.getValue().asBoolean()));
-        for (String off : SWITCHED_OFF.getOrDefault(name, List.of())) on.put(off, false);
-        double eta = own.path("eta").asDouble(base.get("eta").asDouble());
-        boolean started = !name.equals("incremental") && own.path("turn_on_bonus_global_step").asLong(0) == 0;
-        boolean balanced = on.get("use_balanced_bonus");
-
-        int flags = (started ? BONUS : 0) | (on.get("apply_first_step_bonus") ? FIRST : 0) | (on.get("use_delta_global") ? TREND : 0)
-                | (on.get("take_delta_global_as_main") ? MAIN_IS_TREND : 0) | (on.get("select_first_step_only_from_consistent_trajectory") ? FIRST_CONSISTENT : 0)
-                | (on.get("select_inter_step_only_from_consistent_trajectory") ? INNER_CONSISTENT : 0) | (on.get("select_only_positive_intermediate_step") ? POSITIVE_ONLY : 0)
-                | (on.get("use_sde_minus_rt") ? SUFFIX : 0) | (on.get("propagate_bonus_to_future_steps") ? PROPAGATE : 0)
-                | (on.get("drop_original_reward_when_having_bonus") ? DROP_MAIN : 0) | (on.get("indicator_wo_delta_global_constraint") ? LOCAL_FLIP : 0) | RANK_BY_TREND;
-        credit(flags, balanced, (float) eta);
+        CreditOptions options = options(name);
+        credit(options.flags(), options.balancing(), options.eta());
 
         if (golden.has(name + ".tie_at_cutoff") && Arrays.stream(golden.f64(name + ".tie_at_cutoff")).sum() > 0) {
             float[] delta = golden.f32("delta_global");
@@ -120,6 +109,26 @@ final class CreditCheck {
         if (golden.has(name + ".adv_clipped1")) compareAdvantage(name + ".adv_clipped1", false, 1);
         if (golden.has(name + ".adv_clipped5")) compareAdvantage(name + ".adv_clipped5", false, 5);
         if (golden.untouched().remove(name + ".adv_nogroup")) results.notServed(family, "paper.adv_nogroup (advantages over all prompts at once)");
+    }
+
+    /** The engine's own modes where the set of flags is one of them, else what the file's flags say. */
+    private CreditOptions options(String name) {
+        return switch (name) {
+            case "paper" -> CreditOptions.consistentTurningPoint().balanced(true);
+            case "def51_nobal" -> CreditOptions.consistentTurningPoint();
+            case "def41_bal" -> CreditOptions.turningPoint().balanced(true);
+            case "def41_nobal" -> CreditOptions.turningPoint();
+            case "incremental" -> CreditOptions.incremental();
+            default -> published(golden.settings().get("base_flags"), golden.settings().path("configs").path(name).path("flags"));
+        };
+    }
+
+    /** The training script's flags, the file's base set and what this one changes, as ours. */
+    private static CreditOptions published(JsonNode base, JsonNode changed) {
+        int flags = RANK_BY_TREND | (changed.path("turn_on_bonus_global_step").asLong(0) == 0 ? BONUS : 0);
+        for (var flag : FLAGS.entrySet()) if (changed.path(flag.getKey()).asBoolean(base.path(flag.getKey()).asBoolean(false))) flags |= flag.getValue();
+        boolean balanced = changed.path("use_balanced_bonus").asBoolean(base.get("use_balanced_bonus").asBoolean());
+        return new CreditOptions(flags, (float) changed.path("eta").asDouble(base.get("eta").asDouble()), balanced, false, 5);
     }
 
     private void credit(int flags, boolean balanced, float eta) {

@@ -1,6 +1,7 @@
 package dev.turningpoint.check;
 
 import dev.turningpoint.kernels.OptimKernels;
+import dev.turningpoint.optim.AdamW;
 import java.util.Arrays;
 import java.util.List;
 import tools.jackson.databind.JsonNode;
@@ -45,7 +46,7 @@ final class OptimizerCheck {
             float[] values = golden.f32(tensor + ".value"), averages = new float[values.length];
             long ema = gpu.put(golden.f32(tensor + ".init"));
             for (int i = 0; i < step.length; i++) {
-                decays[i] = Math.min((1. + step[i]) / (10. + step[i]), limit);
+                decays[i] = AdamW.emaDecay(step[i], limit);
                 if ((step[i] + 1) % interval == 0) gpu.optim.ema(gpu.stream, ema, gpu.put(Arrays.copyOfRange(values, i * n, (i + 1) * n)), decays[i], n);
                 System.arraycopy(gpu.floats(ema, n), 0, averages, i * n, n);
             }
