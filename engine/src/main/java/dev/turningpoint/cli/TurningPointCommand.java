@@ -2,6 +2,7 @@ package dev.turningpoint.cli;
 
 import dev.turningpoint.bindings.NativeLibraryException;
 import dev.turningpoint.gpu.GpuException;
+import dev.turningpoint.reward.RewardException;
 import dev.turningpoint.train.ConfigException;
 import dev.turningpoint.weights.WeightsException;
 import java.io.FileNotFoundException;
@@ -74,6 +75,7 @@ public final class TurningPointCommand {
             case ConfigException c -> c.getMessage();
             case GpuException g -> g.getMessage();
             case NativeLibraryException n -> n.getMessage();
+            case RewardException r -> r.getMessage();
             case WeightsException w -> w.getMessage();
             case CommandException c -> c.getMessage();
             case UncheckedIOException u -> message(u.getCause());

@@ -1,5 +1,13 @@
 package dev.turningpoint.train;
 
+import dev.turningpoint.credit.CreditOptions;
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.model.GlyphConfig;
+import dev.turningpoint.model.LoraConfig;
+import dev.turningpoint.optim.AdamW;
+import dev.turningpoint.schedule.Schedule;
+import dev.turningpoint.schedule.StepTable;
+import dev.turningpoint.text.GlyphAlphabet;
 import java.util.List;
 
 /**
@@ -26,7 +34,11 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
     /** {@code AUTO}: CUDA where an NVIDIA driver loads, else the software GPU. */
     public enum Device { AUTO, CUDA, SOFTWARE }
 
-    public enum Storage { F32, BF16 }
+    public enum Storage {
+        F32, BF16;
+
+        public DType type() { return DType.valueOf(name()); }
+    }
 
     /** The stochastic step; see design: {@code CPS} preserves coefficients (arXiv 2509.05952), {@code SDE} is Flow-GRPO's. {@code ODE} explores nothing. */
     public enum StepType { CPS, SDE, ODE }
@@ -67,6 +79,11 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
     }
 
     private static String name(Enum<?> value) { return ConfigReader.nameOf(value); }
+
+    /** The deterministic steps of an evaluation. */
+    public StepTable evaluationSteps() {
+        return StepTable.ode(Schedule.shifted(evaluation.steps() == 0 ? sampler.steps() : evaluation.steps(), sampler.shift()));
+    }
 
     /** The values of preset {@code glyph}. */
     public static RunConfig glyph() { return Presets.get("glyph"); }
@@ -112,13 +129,7 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
                 throw new ConfigException("model.patch", patch + " does not divide the image, " + imageHeight + " x " + imageWidth);
         }
 
-        /** Image tokens. */
-        public int patches() { return (imageHeight / patch) * (imageWidth / patch); }
-
-        public int headDim() { return width / heads; }
-
-        /** Numbers in one image. */
-        public int pixels() { return imageHeight * imageWidth; }
+        public GlyphConfig glyph() { return new GlyphConfig(imageHeight, imageWidth, patch, width, depth, heads, mlpRatio, tokens, GlyphAlphabet.VOCABULARY); }
     }
 
     /**
@@ -145,6 +156,11 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
 
         /** Stochastic, and so trained, steps per trajectory: n. */
         public int window() { return windowEnd - windowStart; }
+
+        /** The steps of a rollout. */
+        public StepTable stepTable() {
+            return new StepTable(Schedule.shifted(steps, shift), dev.turningpoint.schedule.StepType.valueOf(type.name()), noiseLevel, windowStart, windowEnd);
+        }
     }
 
     /**
@@ -156,6 +172,17 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
      */
     public record Credit(CreditMode mode, boolean balancing, Std std, double advantageClip, Compat compat) {
         public Credit { positive("credit.advantage_clip", advantageClip); }
+
+        public CreditOptions options() {
+            CreditOptions options = switch (mode) {
+                case OUTCOME -> CreditOptions.outcome();
+                case INCREMENTAL -> CreditOptions.incremental();
+                case TURNING_POINT -> CreditOptions.turningPoint();
+                case CONSISTENT_TURNING_POINT -> CreditOptions.consistentTurningPoint();
+            };
+            if (balancing) options = options.balanced(compat == Compat.REFERENCE);
+            return options.withGlobalStd(std == Std.GLOBAL).withClip(advantageClip);
+        }
     }
 
     /**
@@ -211,6 +238,11 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
 
         /** Trajectories of an iteration. */
         public int trajectories() { return promptsPerIteration * groupSize; }
+
+        public AdamW.Settings adamW() { return new AdamW.Settings(beta1, beta2, eps, weightDecay, maxGradNorm, emaDecay, emaInterval); }
+
+        /** The adapter, or null where all parameters are trained. */
+        public LoraConfig lora() { return parameters == Parameters.LORA ? new LoraConfig(loraRank, loraAlpha, loraTargets) : null; }
     }
 
     /**

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.turningpoint.credit.CreditOptions;
+import dev.turningpoint.model.GlyphConfig;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -43,7 +45,9 @@ class ConfigTest {
         assertEquals(RunConfig.CreditMode.CONSISTENT_TURNING_POINT, c.credit().mode());
         assertEquals(96, c.train().trajectories());
         assertEquals(7, c.sampler().window());
-        assertEquals(96, c.model().patches());
+        assertEquals(GlyphConfig.DEFAULT, c.model().glyph());
+        assertEquals(8, c.evaluationSteps().steps());
+        assertEquals(CreditOptions.consistentTurningPoint(), c.credit().options());
         assertEquals(1e-4, c.train().learningRate());
         assertEquals("attn.to_add_out", c.train().loraTargets().get(3));
         c.requireExploration();
