@@ -1,0 +1,380 @@
+package dev.turningpoint.train;
+
+import dev.turningpoint.checkpoint.CheckpointFolder;
+import dev.turningpoint.credit.CreditAssigner;
+import dev.turningpoint.credit.CreditAssigner.Credit;
+import dev.turningpoint.credit.CreditOptions;
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.grpo.PolicyUpdate;
+import dev.turningpoint.grpo.UpdateStatistics;
+import dev.turningpoint.image.ImageBatch;
+import dev.turningpoint.kernels.CreditKernels;
+import dev.turningpoint.kernels.GrpoKernels;
+import dev.turningpoint.kernels.OptimKernels;
+import dev.turningpoint.kernels.SamplerKernels;
+import dev.turningpoint.model.GlyphConfig;
+import dev.turningpoint.model.GlyphModel;
+import dev.turningpoint.model.LoraConfig;
+import dev.turningpoint.optim.AdamW;
+import dev.turningpoint.reward.Reward;
+import dev.turningpoint.sampler.TrajectoryStore;
+import dev.turningpoint.sampler.WavefrontSampler;
+import dev.turningpoint.schedule.Schedule;
+import dev.turningpoint.schedule.StepTable;
+import dev.turningpoint.schedule.StepType;
+import dev.turningpoint.tensor.ParameterFile;
+import dev.turningpoint.tensor.Parameters;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.function.BooleanSupplier;
+
+/**
+ * TP-GRPO: rollout, rewards, credit, updates, again and again. An iteration rolls out one group of trajectories for each of its prompts, scores all branches,
+ * assigns every step its advantage, and takes its optimizer steps, each on its share of the trajectories.
+ *
+ * <p>Prompts, noise and the shares are functions of (seed, iteration): a run that was killed goes on from its newest checkpoint to the bits of one that was not.
+ */
+public final class Trainer implements AutoCloseable {
+    private static final String ITERATION = "train.iteration", UPDATES = "train.updates", BEFORE = "train.reward_before", CONFIG = "train.config";
+
+    private final RunConfig config;
+    private final RunConfig.Train train;
+    private final Reward reward;
+    private final PromptSource prompts;
+    private final GlyphModel model;
+    private final SamplerKernels samplerKernels;
+    private final GrpoKernels grpoKernels;
+    private final CreditKernels creditKernels;
+    private final OptimKernels optimKernels;
+    private final Stream stream;
+    private final StepTable steps;
+    private final CreditOptions credits;
+    private final TrajectoryStore store;
+    private final WavefrontSampler sampler, evaluationSampler;
+    private final RolloutRewards rollout, evaluation;
+    private final CreditAssigner credit;
+    private final PolicyUpdate policy;
+    private final AdamW optimizer;
+    private final CheckpointFolder checkpoints;
+    private int iteration;
+    private double rewardBefore = Double.NaN;
+
+    /**
+     * How a run ended.
+     *
+     * @param iterations   done
+     * @param updates      done
+     * @param rewardBefore mean reward on held-out prompts before training
+     * @param rewardAfter  and after
+     * @param complete     whether all iterations of the configuration were done, or time or a signal ended it
+     */
+    public record Outcome(int iterations, long updates, double rewardBefore, double rewardAfter, boolean complete) {
+    }
+
+    /**
+     * @param reward      stays open; the caller closes it
+     * @param checkpoints folder of this run's checkpoints
+     */
+    public Trainer(Device device, RunConfig config, GlyphConfig shape, Reward reward, PromptSource prompts, Path checkpoints) {
+        config.requireExploration();
+        this.config = config;
+        this.reward = reward;
+        this.prompts = prompts;
+        this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep());
+        train = config.train();
+        model = new GlyphModel(device, options(config, shape));
+        samplerKernels = new SamplerKernels(device);
+        grpoKernels = new GrpoKernels(device);
+        creditKernels = new CreditKernels(device);
+        optimKernels = new OptimKernels(device);
+        stream = device.newStream();
+        load();
+
+        var s = config.sampler();
+        steps = new StepTable(Schedule.shifted(s.steps(), s.shift()), StepType.valueOf(s.type().name()), s.noiseLevel(), s.windowStart(), s.windowEnd());
+        credits = credits(config.credit());
+        int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
+        store = new TrajectoryStore(device, trajectories, steps.window(), model.latentSize());
+        sampler = new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch());
+        rollout = new RolloutRewards(device, sampler, reward, stream, trajectories, shape.height(), shape.width());
+        credit = new CreditAssigner(device, creditKernels, credits, trajectories, steps.window());
+        int heldOut = prompts.heldOut().size(), evaluationSteps = config.evaluation().steps() == 0 ? s.steps() : config.evaluation().steps();
+        evaluationSampler = new WavefrontSampler(device, samplerKernels, model, StepTable.ode(Schedule.shifted(evaluationSteps, s.shift())), s.guidance(),
+                Math.min(heldOut, model.maxBatch()), false, model.maxBatch());
+        evaluation = new RolloutRewards(device, evaluationSampler, reward, stream, heldOut, shape.height(), shape.width());
+        policy = new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
+                new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
+                trajectories / train.updatesPerIteration() * steps.window());
+        optimizer = new AdamW(device, optimKernels, model.trained(),
+                new AdamW.Settings(train.beta1(), train.beta2(), train.eps(), train.weightDecay(), train.maxGradNorm(), train.emaDecay(), train.emaInterval()));
+    }
+
+    private static GlyphModel.Options options(RunConfig config, GlyphConfig shape) {
+        var train = config.train();
+        var keep = EnumSet.of(Parameters.Keep.MOMENTS);
+        boolean full = train.parameters() == RunConfig.Parameters.FULL;
+        if (train.emaDecay() > 0) {
+            keep.add(Parameters.Keep.AVERAGE);
+        }
+        if (train.klBeta() > 0 && full) {
+            keep.add(Parameters.Keep.REFERENCE);
+        }
+        int rows = train.microBatch() * (config.sampler().guidance() == 1 ? 1 : 2);
+        return new GlyphModel.Options(shape, config.storage() == RunConfig.Storage.BF16 ? DType.BF16 : DType.F32, rolloutRows(config, shape), rows,
+                full ? GlyphModel.Trains.EVERYTHING : GlyphModel.Trains.ADAPTER, full ? null : new LoraConfig(train.loraRank(), train.loraAlpha(), train.loraTargets()), keep);
+    }
+
+    /** Rows of one rollout forward: what fits wave_memory, at about 24 activations of the stream's width a token; any number gives the same bits. */
+    static int rolloutRows(RunConfig config, GlyphConfig shape) {
+        int wanted = Device.isSoftware() ? 64 : 512;
+        if (config.sampler().waveMemory() > 0) {
+            long row = 24L * shape.jointTokens() * shape.dim() * Float.BYTES;
+            wanted = (int) Math.clamp(config.sampler().waveMemory() * (1L << 20) / row, 1, wanted);
+        }
+        return wanted;
+    }
+
+    private static CreditOptions credits(RunConfig.Credit c) {
+        CreditOptions options = switch (c.mode()) {
+            case OUTCOME -> CreditOptions.outcome();
+            case INCREMENTAL -> CreditOptions.incremental();
+            case TURNING_POINT -> CreditOptions.turningPoint();
+            case CONSISTENT_TURNING_POINT -> CreditOptions.consistentTurningPoint();
+        };
+        options = options.withGlobalStd(c.std() == RunConfig.Std.GLOBAL).withClip(c.advantageClip());
+        return c.balancing() ? options.balanced(c.compat() == RunConfig.Compat.REFERENCE) : options;
+    }
+
+    /** The weights that training starts from, also after a resume: they are the reference of the KL. */
+    private void load() {
+        if (config.model().weights().equals("bundled")) {
+            model.loadBundled(stream);
+        } else {
+            model.load(Path.of(config.model().weights()), stream);
+        }
+        if (train.parameters() == RunConfig.Parameters.LORA) {
+            model.initialiseAdapter(config.seed(), stream);
+        }
+        Parameters trained = model.trained();
+        trained.firstMoment().clear(stream);
+        trained.secondMoment().clear(stream);
+        if (trained.hasAverage()) {
+            trained.average().copyFrom(trained.values(), stream);
+        }
+        if (trained.hasReference()) {
+            trained.takeReference(stream);
+        }
+        model.parametersChanged(stream);
+        stream.synchronize();
+    }
+
+    /**
+     * Goes on from the newest checkpoint.
+     *
+     * @return whether there was one
+     */
+    public boolean resume() {
+        Path file = checkpoints.newest();
+        if (file == null) {
+            return false;
+        }
+        Map<String, String> metadata = CheckpointFolder.metadata(file);
+        String ours = fingerprint(config), theirs = metadata.get(CONFIG);
+        if (!ours.equals(theirs)) {
+            throw new TrainingException(file + " was written with another configuration: " + difference(theirs, ours));
+        }
+        CheckpointFolder.read(file, model.trained(), stream);
+        model.parametersChanged(stream);
+        stream.synchronize();
+        iteration = Integer.parseInt(metadata.get(ITERATION));
+        optimizer.resumeAt(Long.parseLong(metadata.get(UPDATES)));
+        rewardBefore = Double.parseDouble(metadata.get(BEFORE));
+        return true;
+    }
+
+    /** Trains to the configured number of iterations, to the time limit, or until {@code stop}; evaluates before, between and after. */
+    public Outcome run(TrainingObserver observer, BooleanSupplier stop) {
+        long began = System.nanoTime();
+        if (iteration > 0) {
+            observer.resumed(optimizer.steps());
+        } else {
+            rewardBefore = evaluate(observer);
+        }
+        double evaluationSeconds = (System.nanoTime() - began) / 1e9, slowest = 0, after = rewardBefore;
+        int evaluatedAt = iteration == 0 ? 0 : -1;
+        while (iteration < train.iterations() && !stop.getAsBoolean()) {
+            double spent = (System.nanoTime() - began) / 1e9;
+            if (train.timeLimitMinutes() > 0 && spent + 1.2 * slowest + 1.5 * evaluationSeconds > 60 * train.timeLimitMinutes()) {
+                break;
+            }
+            long start = System.nanoTime();
+            double mean = iterate(observer);
+            double seconds = (System.nanoTime() - start) / 1e9;
+            slowest = Math.max(slowest, seconds);
+            int left = train.iterations() - iteration;
+            double rest = left * (seconds + evaluationSeconds / config.evaluation().every());
+            if (train.timeLimitMinutes() > 0) {
+                rest = Math.min(rest, 60 * train.timeLimitMinutes() - (System.nanoTime() - began) / 1e9);
+            }
+            observer.iteration(new TrainingObserver.Progress(iteration, train.iterations(), mean, train.trajectories() * sampler.branches(), seconds, rest));
+            if (iteration % config.evaluation().every() == 0) {
+                long e = System.nanoTime();
+                after = evaluate(observer);
+                evaluatedAt = iteration;
+                evaluationSeconds = (System.nanoTime() - e) / 1e9;
+            }
+            if (config.checkpoint().every() > 0 && iteration % config.checkpoint().every() == 0) {
+                checkpoint();
+            }
+        }
+        if (evaluatedAt != iteration) {
+            after = evaluate(observer);
+        }
+        checkpoint();
+        return new Outcome(iteration, optimizer.steps(), rewardBefore, after, iteration >= train.iterations());
+    }
+
+    /** One iteration; returns the mean reward of its trajectories. */
+    private double iterate(TrainingObserver observer) {
+        int trajectories = train.trajectories(), groupSize = train.groupSize(), n = steps.window(), tokens = model.conditionTokens();
+        List<String> of = new ArrayList<>(trajectories);
+        var conditions = new int[trajectories * tokens];
+        var group = new int[trajectories];
+        for (int g = 0; g < train.promptsPerIteration(); g++) {
+            String prompt = prompts.training((long) iteration * train.promptsPerIteration() + g);
+            int[] condition = prompts.tokens(prompt);
+            for (int i = 0; i < groupSize; i++) {
+                int b = g * groupSize + i;
+                of.add(prompt);
+                System.arraycopy(condition, 0, conditions, b * tokens, tokens);
+                group[b] = g;
+            }
+        }
+        float[] rewards = rollout.run(of, conditions, Math.multiplyExact(iteration, trajectories), config.seed(), store);
+        Credit assigned = credit.assign(stream, rewards, group, train.promptsPerIteration());
+        Map<String, Double> rolled = TrainingMetrics.rollout(reward.name(), iteration, rewards, assigned, trajectories, groupSize, n, sampler.branches() > 1);
+
+        float[] recorded = policy.recordedLogProbs(stream);
+        int[] order = permutation(trajectories, new SplittableRandom(config.seed() * 0x9E3779B97F4A7C15L + iteration));
+        int share = trajectories / train.updatesPerIteration();
+        for (int u = 0; u < train.updatesPerIteration(); u++) {
+            UpdateStatistics statistics = policy.accumulate(stream, Arrays.copyOfRange(order, u * share, (u + 1) * share), conditions, recorded, assigned.advantage());
+            double norm = optimizer.step(stream, train.learningRate());
+            if (!Double.isFinite(norm)) {
+                throw new TrainingException("the gradient of update " + (optimizer.steps() + 1) + " (iteration " + (iteration + 1) + ") is not finite: training diverged; lower "
+                        + "train.learning_rate (now " + train.learningRate() + ") or resume from a checkpoint with another seed");
+            }
+            var metrics = new LinkedHashMap<>(TrainingMetrics.update(statistics, train.klBeta(), norm, train.learningRate()));
+            metrics.putAll(rolled);
+            observer.update(optimizer.steps(), metrics);
+        }
+        iteration++;
+        return rolled.get("reward_avg");
+    }
+
+    /** Mean reward of ODE samples of the held-out prompts, with noise of their own that never changes. */
+    private double evaluate(TrainingObserver observer) {
+        List<String> heldOut = prompts.heldOut();
+        int tokens = model.conditionTokens();
+        var conditions = new int[heldOut.size() * tokens];
+        for (int i = 0; i < heldOut.size(); i++) {
+            System.arraycopy(prompts.tokens(heldOut.get(i)), 0, conditions, i * tokens, tokens);
+        }
+        boolean average = config.evaluation().ema() && model.trained().hasAverage();
+        if (average) {
+            model.read(Parameters.Source.AVERAGE, stream);
+        }
+        try {
+            float[] rewards = evaluation.run(heldOut, conditions, 0, config.evaluation().seed(), null);
+            double mean = TrainingMetrics.mean(rewards);
+            var metrics = new LinkedHashMap<String, Double>();
+            metrics.put("eval/reward_" + reward.name(), mean);
+            metrics.put("eval/reward_avg", mean);
+            metrics.put("epoch", (double) iteration);
+            ImageBatch images = evaluation.images(0, heldOut.size());
+            observer.evaluated(optimizer.steps(), metrics, images, heldOut);
+            return mean;
+        } finally {
+            if (average) {
+                model.read(Parameters.Source.VALUES, stream);
+            }
+        }
+    }
+
+    private void checkpoint() {
+        checkpoints.write(iteration, model.trained(), Map.of(ITERATION, Integer.toString(iteration), UPDATES, Long.toString(optimizer.steps()), BEFORE,
+                Double.toString(rewardBefore), CONFIG, fingerprint(config)), stream);
+    }
+
+    /** What of a configuration decides the bits of a run: not how long it runs, how much of a wave fits in memory, or when it reports. */
+    private static String fingerprint(RunConfig config) {
+        return config.with("train.iterations=0", "train.time_limit_minutes=0", "sampler.wave_memory=0", "reward.threads=0", "evaluation.every=1",
+                "checkpoint.every=0", "checkpoint.keep=1", "device=auto").toYaml();
+    }
+
+    private static String difference(String theirs, String ours) {
+        String[] a = theirs == null ? new String[0] : theirs.split("\n"), b = ours.split("\n");
+        for (int i = 0; i < Math.min(a.length, b.length); i++) {
+            if (!a[i].equals(b[i])) {
+                return "'" + a[i].strip() + "' there, '" + b[i].strip() + "' now";
+            }
+        }
+        return "it has " + a.length + " lines, this one " + b.length;
+    }
+
+    private static int[] permutation(int count, SplittableRandom random) {
+        var order = new int[count];
+        for (int i = 0; i < count; i++) {
+            int j = random.nextInt(i + 1);
+            order[i] = order[j];
+            order[j] = i;
+        }
+        return order;
+    }
+
+    /** The model in training, to sample from or to save. */
+    public GlyphModel model() {
+        return model;
+    }
+
+    /** Iterations done. */
+    public int iteration() {
+        return iteration;
+    }
+
+    /** Updates done. */
+    public long updates() {
+        return optimizer.steps();
+    }
+
+    /** Writes the trained weights: all of them, or the adapter, f32. */
+    public void save(Path file, Map<String, String> metadata) {
+        ParameterFile.save(file, model.trained().layout(), model.trained().values(), metadata, stream);
+    }
+
+    @Override
+    public void close() {
+        optimizer.close();
+        policy.close();
+        credit.close();
+        evaluation.close();
+        rollout.close();
+        evaluationSampler.close();
+        sampler.close();
+        store.close();
+        model.close();
+        samplerKernels.close();
+        grpoKernels.close();
+        creditKernels.close();
+        optimKernels.close();
+        stream.close();
+    }
+}
