@@ -1,7 +1,9 @@
 package dev.turningpoint.cli;
 
 import dev.turningpoint.bindings.NativeLibraryException;
+import dev.turningpoint.data.PromptException;
 import dev.turningpoint.gpu.GpuException;
+import dev.turningpoint.image.FontException;
 import dev.turningpoint.reward.RewardException;
 import dev.turningpoint.train.ConfigException;
 import dev.turningpoint.weights.WeightsException;
@@ -78,7 +80,9 @@ public final class TurningPointCommand {
             case RewardException r -> r.getMessage();
             case WeightsException w -> w.getMessage();
             case CommandException c -> c.getMessage();
-            case UncheckedIOException u -> message(u.getCause());
+            case UncheckedIOException u -> u.getCause().toString().equals(u.getMessage()) ? message(u.getCause()) : u.getMessage();
+            case PromptException p -> p.getMessage();
+            case FontException f -> f.getMessage();
             case NoSuchFileException f -> f.getFile() + ": there is no such file";
             case AccessDeniedException f -> f.getFile() + ": access denied";
             case FileNotFoundException f -> f.getMessage();

@@ -22,10 +22,12 @@ public final class FilePrompts implements Prompts {
     private final long seed;
     private final List<Prompt> train = new ArrayList<>();
     private final List<Prompt> heldOut = new ArrayList<>();
+    private long lastRound = -1;
+    private List<Prompt> lastShuffle;
 
     /**
      * @param check refuses a target that the model cannot write, by an IllegalArgumentException whose message is shown with the line
-     * @throws IllegalArgumentException if the file is missing or a line is no prompt; the message names file and line
+     * @throws PromptException if the file is missing or a line is no prompt; the message names file and line
      */
     public FilePrompts(Path file, long seed, Consumer<String> check) {
         this.seed = seed;
@@ -33,11 +35,11 @@ public final class FilePrompts implements Prompts {
         try {
             lines = Files.readAllLines(file);
         } catch (NoSuchFileException e) {
-            throw new IllegalArgumentException(file + ": there is no such file; data.path names it", e);
+            throw new PromptException(file + ": there is no such file; data.path names it", e);
         } catch (CharacterCodingException e) {
-            throw new IllegalArgumentException(file + ": is not UTF-8 text", e);
+            throw new PromptException(file + ": is not UTF-8 text", e);
         } catch (IOException e) {
-            throw new IllegalArgumentException(file + ": cannot be read: " + (Files.isDirectory(file) ? "it is a folder" : e.getMessage()), e);
+            throw new PromptException(file + ": cannot be read: " + (Files.isDirectory(file) ? "it is a folder" : e.getMessage()), e);
         }
         var prompts = new ArrayList<Prompt>();
         for (int i = 0; i < lines.size(); i++) {
@@ -48,39 +50,38 @@ public final class FilePrompts implements Prompts {
                 check.accept(prompt.target());
                 prompts.add(prompt);
             } catch (IllegalArgumentException e) {
-                throw new IllegalArgumentException(file + ":" + (i + 1) + ": " + e.getMessage(), e);
+                throw new PromptException(file + ":" + (i + 1) + ": " + e.getMessage(), e);
             }
         }
         List<String> targets = prompts.stream().map(Prompt::target).distinct()
                 .sorted(Comparator.comparingLong(WordPrompts::hash).thenComparing(Comparator.naturalOrder())).toList();
-        if (targets.size() < 2) throw new IllegalArgumentException(file + ": has " + targets.size() + " different words; at least 2 are needed, one of which is held out");
+        if (targets.size() < 2) throw new PromptException(file + ": has " + targets.size() + " different words; at least 2 are needed, one of which is held out");
         Set<String> out = new HashSet<>(targets.subList(0, (targets.size() + 9) / 10));
         for (Prompt p : prompts) (out.contains(p.target()) ? heldOut : train).add(p);
     }
 
     /** Walks through the shuffled file, shuffled anew each time round. */
     @Override
-    public List<Prompt> train(long iteration, int count) {
-        return walk(train, seed, Math.multiplyExact(iteration, (long) count), count);
+    public Prompt train(long number) {
+        return shuffled(train, seed, number / train.size()).get((int) (number % train.size()));
     }
 
     /** Repeats prompts where the file holds out fewer than {@code count}. */
     @Override
     public List<Prompt> heldOut(long seed, int count) {
-        return walk(heldOut, seed ^ 0x68656c64L, 0, count);
+        var result = new ArrayList<Prompt>(count);
+        for (int round = 0; result.size() < count; round++) result.addAll(shuffled(heldOut, seed ^ 0x68656c64L, round));
+        return List.copyOf(result.subList(0, count));
     }
 
-    private static List<Prompt> walk(List<Prompt> prompts, long seed, long first, int count) {
-        var result = new ArrayList<Prompt>(count);
-        List<Prompt> round = null;
-        for (long i = first; i < first + count; i++) {
-            int at = (int) (i % prompts.size());
-            if (round == null || at == 0) {
-                round = new ArrayList<>(prompts);
-                Collections.shuffle(round, new Random(WordPrompts.mix(WordPrompts.mix(seed) + i / prompts.size())));
-            }
-            result.add(round.get(at));
+    private List<Prompt> shuffled(List<Prompt> prompts, long seed, long round) {
+        if (prompts == train && round == lastRound) return lastShuffle;
+        var order = new ArrayList<>(prompts);
+        Collections.shuffle(order, new Random(WordPrompts.mix(WordPrompts.mix(seed) + round)));
+        if (prompts == train) {
+            lastRound = round;
+            lastShuffle = order;
         }
-        return result;
+        return order;
     }
 }

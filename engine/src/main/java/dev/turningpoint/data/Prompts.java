@@ -6,11 +6,11 @@ import java.util.List;
 public interface Prompts {
 
     /**
-     * The prompts of an iteration, one a group: distinct where the source has enough, and the same whenever they are asked for.
+     * A prompt to train on, a function of its number alone: a resumed run asks for what it would have asked for.
      *
-     * @param iteration counts from 0
+     * @param number counts prompts from 0 over the whole run
      */
-    List<Prompt> train(long iteration, int count);
+    Prompt train(long number);
 
     /**
      * Prompts to evaluate on.
@@ -18,9 +18,4 @@ public interface Prompts {
      * @param seed of the choice, whatever the run's seed
      */
     List<Prompt> heldOut(long seed, int count);
-
-    /** Each prompt {@code groupSize} times in a row: element i belongs to group i / groupSize. */
-    static <T> List<T> repeat(List<T> prompts, int groupSize) {
-        return prompts.stream().flatMap(p -> java.util.Collections.nCopies(groupSize, p).stream()).toList();
-    }
 }

@@ -38,37 +38,37 @@ public final class WordPrompts implements Prompts {
     }
 
     @Override
-    public List<Prompt> train(long iteration, int count) {
-        return draw(new SplittableRandom(mix(mix(seed ^ TRAIN) + iteration)), count, false);
+    public Prompt train(long number) {
+        var random = new SplittableRandom(mix(mix(seed ^ TRAIN) + number));
+        return sentence(trainWord(random), random);
     }
 
     @Override
     public List<Prompt> heldOut(long seed, int count) {
-        return draw(new SplittableRandom(mix(seed ^ HELD_OUT)), count, true);
-    }
-
-    /** A word to pre-train on: any that is not held out. */
-    public String trainWord(SplittableRandom random) {
-        String word;
-        do word = word(random); while (isHeldOut(word));
-        return word;
-    }
-
-    private List<Prompt> draw(SplittableRandom random, int count, boolean heldOut) {
+        var random = new SplittableRandom(mix(seed ^ HELD_OUT));
         Set<String> words = new LinkedHashSet<>();
-        var prompts = new ArrayList<Prompt>();
-        for (int tries = 0; prompts.size() < count; tries++) {
+        for (long tries = 0; words.size() < count; tries++) {
             String word = word(random);
-            boolean fresh = tries >= 1000L * count || !words.contains(word);   // a tiny alphabet of words runs out of new ones
-            if (isHeldOut(word) != heldOut || !fresh) {
-                if (tries > 100_000L + 2000L * count)
-                    throw new IllegalStateException("words of " + shortest + " to " + longest + " letters: too few are " + (heldOut ? "held out" : "left to train on"));
-                continue;
-            }
-            words.add(word);
-            prompts.add(new Prompt(SENTENCES.get(random.nextInt(SENTENCES.size())).formatted(word), word));
+            if (isHeldOut(word)) words.add(word);
+            if (tries > 100_000 + 2000L * count)
+                throw new PromptException("fewer than " + count + " words of " + shortest + " to " + longest + " letters are held out; lower evaluation.prompts");
         }
+        var prompts = new ArrayList<Prompt>();
+        for (String word : words) prompts.add(sentence(word, random));
         return prompts;
+    }
+
+    /** A word to train on, pre-training included: any that is not held out. */
+    public String trainWord(SplittableRandom random) {
+        for (int tries = 0; tries < 1_000_000; tries++) {
+            String word = word(random);
+            if (!isHeldOut(word)) return word;
+        }
+        throw new PromptException("all words of " + shortest + " to " + longest + " letters are held out");
+    }
+
+    private static Prompt sentence(String word, SplittableRandom random) {
+        return new Prompt(SENTENCES.get(random.nextInt(SENTENCES.size())).formatted(word), word);
     }
 
     private String word(SplittableRandom random) {

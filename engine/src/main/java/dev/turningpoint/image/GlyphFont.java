@@ -39,12 +39,12 @@ public final class GlyphFont {
     private GlyphFont(String name, byte[] bytes) {
         this.name = name;
         String defect = defect(bytes);
-        if (defect != null) throw new IllegalArgumentException("font " + name + ": " + defect);
+        if (defect != null) throw new FontException("font " + name + ": " + defect);
         MemorySegment memory = Arena.ofAuto().allocate(bytes.length, 16);
         MemorySegment.copy(bytes, 0, memory, ValueLayout.JAVA_BYTE, 0, bytes.length);
         file = memory.asByteBuffer();
         info = STBTTFontinfo.create();
-        if (!STBTruetype.stbtt_InitFont(info, file)) throw new IllegalArgumentException("font " + name + ": stb_truetype does not understand it");
+        if (!STBTruetype.stbtt_InitFont(info, file)) throw new FontException("font " + name + ": stb_truetype does not understand it");
     }
 
     /** JetBrains Mono, which ships with the engine under the SIL Open Font License. */
@@ -59,15 +59,15 @@ public final class GlyphFont {
 
     /**
      * @param path a TrueType file
-     * @throws IllegalArgumentException if there is none or it is damaged; one line names the file
+     * @throws FontException if there is none or it is damaged; one line names the file
      */
     public static GlyphFont open(Path path) {
         try {
             return new GlyphFont(path.toString(), Files.readAllBytes(path));
         } catch (NoSuchFileException e) {
-            throw new IllegalArgumentException("font " + path + ": there is no such file; name a .ttf file, or leave the font out to take the bundled one", e);
+            throw new FontException("font " + path + ": there is no such file; name a .ttf file, or leave the font out to take the bundled one", e);
         } catch (IOException e) {
-            throw new IllegalArgumentException("font " + path + ": cannot be read" + (Files.isDirectory(path) ? ", it is a folder" : ": " + e.getMessage()), e);
+            throw new FontException("font " + path + ": cannot be read" + (Files.isDirectory(path) ? ", it is a folder" : ": " + e.getMessage()), e);
         }
     }
 
@@ -95,12 +95,12 @@ public final class GlyphFont {
      * A letter's bitmap.
      *
      * @param size pixels of the em, what a type designer calls the size
-     * @throws IllegalArgumentException if the font lacks the letter
+     * @throws FontException if the font lacks the letter
      */
     public Bitmap bitmap(int codePoint, float size) {
         return bitmaps.computeIfAbsent(new Key(codePoint, size), key -> {
             int glyph = STBTruetype.stbtt_FindGlyphIndex(info, codePoint);
-            if (glyph == 0) throw new IllegalArgumentException("font " + name + " has no letter '" + Character.toString(codePoint) + "'");
+            if (glyph == 0) throw new FontException("font " + name + " has no letter '" + Character.toString(codePoint) + "'");
             float scale = scale(size);
             int[] x0 = new int[1], y0 = new int[1], x1 = new int[1], y1 = new int[1];
             STBTruetype.stbtt_GetGlyphBitmapBox(info, glyph, scale, scale, x0, y0, x1, y1);

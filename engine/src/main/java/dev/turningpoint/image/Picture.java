@@ -101,7 +101,7 @@ public final class Picture {
                 GlyphFont.Bitmap b;
                 try {
                     b = font.bitmap(c, CAPTION);
-                } catch (IllegalArgumentException unknown) {
+                } catch (FontException unknown) {
                     b = font.bitmap('?', CAPTION);
                 }
                 int left = Math.round(pen) + b.left(), top = y + b.top();

@@ -37,12 +37,20 @@ public final class OcrReward implements Reward {
      * @param constrained let the model choose among capitals and digits only; unconstrained it may read any of its 6623 letters
      */
     public OcrReward(int threads, boolean constrained) {
+        this(threads, constrained, true);
+    }
+
+    /**
+     * @param drainAtExit when the process is asked to end, finish the images at hand, cancel the queue and only then let it go; false where the caller sees to it
+     *                    that {@link #close} comes before the end
+     */
+    public OcrReward(int threads, boolean constrained, boolean drainAtExit) {
         if (threads < 0) throw new IllegalArgumentException("reward.threads must not be negative, is " + threads);
         reader = new OcrReader(constrained);
         int count = threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
         for (int i = 0; i < count; i++) workers.add(Thread.ofPlatform().name("ocr-" + i).daemon().start(this::work));
         // A process that exits while ONNX Runtime computes crashes in its destructors: the shutdown waits for the images at hand.
-        Runtime.getRuntime().addShutdownHook(beforeExit);
+        if (drainAtExit) Runtime.getRuntime().addShutdownHook(beforeExit);
     }
 
     @Override

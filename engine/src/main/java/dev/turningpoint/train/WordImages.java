@@ -1,5 +1,6 @@
 package dev.turningpoint.train;
 
+import dev.turningpoint.data.WordPrompts;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.image.WordRenderer;
 import dev.turningpoint.text.GlyphAlphabet;
@@ -8,9 +9,11 @@ import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
 
 /**
- * Random words of three and four letters in random places.
+ * Random words of three and four letters, none of them held out, shifted by a pixel or so.
  */
 public final class WordImages implements TrainingImages {
+    private static final WordPrompts WORDS = new WordPrompts(0, 3, 4);
+
     private final long seed;
     private final WordRenderer renderer;
     private final int height;
@@ -26,12 +29,8 @@ public final class WordImages implements TrainingImages {
     @Override
     public void render(long sample, MemorySegment image, MemorySegment tokens) {
         var random = new SplittableRandom(seed * 0xD1342543DE82EF95L + sample);
-        var word = new StringBuilder();
-        int letters = 3 + random.nextInt(2);
-        for (int i = 0; i < letters; i++) {
-            word.append(GlyphAlphabet.LETTERS.charAt(random.nextInt(GlyphAlphabet.LETTERS.length())));
-        }
-        renderer.render(word.toString(), random, new ImageBatch(image, 1, height, width), 0);
-        MemorySegment.copy(MemorySegment.ofArray(GlyphAlphabet.encode(word.toString(), (int) (tokens.byteSize() / 4))), 0, tokens, 0, tokens.byteSize());
+        String word = WORDS.trainWord(random);
+        renderer.render(word, random, new ImageBatch(image, 1, height, width), 0);
+        MemorySegment.copy(MemorySegment.ofArray(GlyphAlphabet.encode(word, (int) (tokens.byteSize() / 4))), 0, tokens, 0, tokens.byteSize());
     }
 }

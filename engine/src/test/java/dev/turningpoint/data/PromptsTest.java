@@ -35,27 +35,24 @@ class PromptsTest {
     @Test
     void wordsAreDeterministicDistinctAndNeverInBothSets() {
         var a = new WordPrompts(1, 3, 4);
-        assertEquals(a.train(5, 48), new WordPrompts(1, 3, 4).train(5, 48));
-        assertNotEquals(a.train(5, 48), a.train(6, 48));
-        assertNotEquals(a.train(5, 48), new WordPrompts(2, 3, 4).train(5, 48));
+        assertEquals(a.train(5), new WordPrompts(1, 3, 4).train(5));
+        assertNotEquals(a.train(5).target(), a.train(6).target());
+        assertNotEquals(a.train(5).target(), new WordPrompts(2, 3, 4).train(5).target());
         var heldOut = a.heldOut(99, 200);
         assertEquals(heldOut, new WordPrompts(7, 3, 4).heldOut(99, 200));   // whatever the run's seed
         assertEquals(200, targets(heldOut).size());
-        assertEquals(heldOut.subList(0, 50), a.heldOut(99, 50));
+        assertEquals(targets(heldOut.subList(0, 50)), targets(a.heldOut(99, 50)));
         var seen = new HashSet<String>();
-        int lengths = 0, count = 0;
-        for (int i = 0; i < 200; i++) {
-            var prompts = a.train(i, 16);
-            assertEquals(16, targets(prompts).size());
-            for (Prompt p : prompts) {
-                assertEquals(p, Prompt.parse(p.text()));
-                GlyphAlphabet.encode(p.target(), 5);
-                lengths += p.target().length();
-                count++;
-            }
-            seen.addAll(targets(prompts));
+        int lengths = 0, count = 3000;
+        for (int i = 0; i < count; i++) {
+            Prompt p = a.train(i);
+            assertEquals(p, Prompt.parse(p.text()));
+            GlyphAlphabet.encode(p.target(), 5);
+            lengths += p.target().length();
+            seen.add(p.target());
         }
         assertEquals(3.5, (double) lengths / count, 0.05);
+        assertTrue(seen.size() > 0.9 * count, seen.size() + " different words");
         for (Prompt p : a.heldOut(3, 2000)) assertFalse(seen.contains(p.target()), p.target());
     }
 
@@ -72,11 +69,6 @@ class PromptsTest {
         assertTrue(WordPrompts.isHeldOut("ABC") == WordPrompts.isHeldOut("ABC"));
     }
 
-    @Test
-    void groupsRepeatEachPrompt() {
-        assertEquals(List.of("a", "a", "a", "b", "b", "b"), Prompts.repeat(List.of("a", "b"), 3));
-    }
-
     private Path file(String text) throws IOException {
         return Files.writeString(folder.resolve("train.txt"), text);
     }
@@ -89,27 +81,27 @@ class PromptsTest {
         var held = targets(prompts.heldOut(1, 100));
         assertEquals(4, held.size());
         var round = new HashSet<String>();
-        for (int i = 0; i < 6; i++) round.addAll(targets(prompts.train(i, 6)));   // 36 prompts are one round
+        for (int i = 36; i < 72; i++) round.add(prompts.train(i).target());   // 36 prompts are one round
         assertEquals(36, round.size());
         round.retainAll(held);
         assertTrue(round.isEmpty());
-        assertEquals(prompts.train(17, 6), new FilePrompts(file(text.toString()), 4, t -> {}).train(17, 6));
+        assertEquals(prompts.train(107), new FilePrompts(file(text.toString()), 4, t -> {}).train(107));
     }
 
     @Test
     void aBadLineIsNamed() throws IOException {
         Path path = file("A sign that says \"GO\"\n\nA sign that says GO\n");
-        String message = assertThrows(IllegalArgumentException.class, () -> new FilePrompts(path, 0, t -> {})).getMessage();
+        String message = assertThrows(PromptException.class, () -> new FilePrompts(path, 0, t -> {})).getMessage();
         assertEquals(path + ":3: the prompt <A sign that says GO> has no word in double quotes", message);
         Path zero = file("A sign that says \"G0\"\nA sign that says \"GA\"\n");
-        message = assertThrows(IllegalArgumentException.class, () -> new FilePrompts(zero, 0, t -> GlyphAlphabet.encode(t, 5))).getMessage();
+        message = assertThrows(PromptException.class, () -> new FilePrompts(zero, 0, t -> GlyphAlphabet.encode(t, 5))).getMessage();
         assertEquals(zero + ":1: 'G0' has the letter '0'; the glyph model writes only ABCDEFGHJKLMNPQRSTUVWXYZ2345679", message);
         Path one = file("A sign that says \"GO\"\n");
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> new FilePrompts(one, 0, t -> {})).getMessage().contains("at least 2"));
+        assertTrue(assertThrows(PromptException.class, () -> new FilePrompts(one, 0, t -> {})).getMessage().contains("at least 2"));
         Path none = folder.resolve("none.txt");
-        assertEquals(none + ": there is no such file; data.path names it", assertThrows(IllegalArgumentException.class, () -> new FilePrompts(none, 0, t -> {})).getMessage());
+        assertEquals(none + ": there is no such file; data.path names it", assertThrows(PromptException.class, () -> new FilePrompts(none, 0, t -> {})).getMessage());
         Path latin = folder.resolve("latin.txt");
         Files.write(latin, new byte[] {'"', (byte) 0xe9, '"'});
-        assertEquals(latin + ": is not UTF-8 text", assertThrows(IllegalArgumentException.class, () -> new FilePrompts(latin, 0, t -> {})).getMessage());
+        assertEquals(latin + ": is not UTF-8 text", assertThrows(PromptException.class, () -> new FilePrompts(latin, 0, t -> {})).getMessage());
     }
 }

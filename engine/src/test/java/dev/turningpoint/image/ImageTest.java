@@ -118,24 +118,24 @@ class ImageTest {
             for (int x = 0; x < 64; x++) assertTrue(images.get(3, 23, x) > 0.9 && images.get(2, 0, x) > 0.9, "letters touch neither edge");
             assertThrows(IllegalArgumentException.class, () -> renderer.render("ABCDE", 1, 0, images, 0));
             assertThrows(IndexOutOfBoundsException.class, () -> renderer.render("A", 1, 0, images, 4));
-            assertThrows(IllegalArgumentException.class, () -> renderer.render("一", 1, 0, images, 0));
+            assertThrows(FontException.class, () -> renderer.render("一", 1, 0, images, 0));
         }
     }
 
     @Test
     void aBadFontIsOneLine() throws IOException {
         Path none = folder.resolve("none.ttf");
-        String message = assertThrows(IllegalArgumentException.class, () -> GlyphFont.open(none)).getMessage();
+        String message = assertThrows(FontException.class, () -> GlyphFont.open(none)).getMessage();
         assertEquals("font " + none + ": there is no such file; name a .ttf file, or leave the font out to take the bundled one", message);
         byte[] font;
         try (var in = GlyphFont.class.getResourceAsStream("JetBrainsMono-Regular.ttf")) {
             font = in.readAllBytes();
         }
         Path cut = Files.write(folder.resolve("cut.ttf"), Arrays.copyOf(font, font.length / 2));
-        message = assertThrows(IllegalArgumentException.class, () -> GlyphFont.open(cut)).getMessage();
+        message = assertThrows(FontException.class, () -> GlyphFont.open(cut)).getMessage();
         assertTrue(message.startsWith("font " + cut + ": is truncated: table '"), message);
         Path text = Files.writeString(folder.resolve("text.ttf"), "no font at all, just text");
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> GlyphFont.open(text)).getMessage().contains("is no TrueType font"));
+        assertTrue(assertThrows(FontException.class, () -> GlyphFont.open(text)).getMessage().contains("is no TrueType font"));
         Path whole = Files.write(folder.resolve("whole.ttf"), font);
         assertArrayEquals(GlyphFont.bundled().bitmap('Q', 20).alpha(), GlyphFont.open(whole).bitmap('Q', 20).alpha());
     }
