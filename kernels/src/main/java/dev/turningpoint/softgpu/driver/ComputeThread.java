@@ -12,6 +12,8 @@ class ComputeThread extends Thread {
     boolean inHostFunction;
     private long scratch, scratchBytes;
     private long staging, stagingBytes;
+    private boolean withoutOpenMp;
+    private float[] sums = {}, addends = {};
 
     ComputeThread(String name) {
         super(null, null, name, 1 << 22, false);
@@ -48,6 +50,21 @@ class ComputeThread extends Thread {
             }
         }
         return staging;
+    }
+
+    /** oneDNN runs in this thread alone from now on. */
+    void withoutOpenMp() {
+        if (withoutOpenMp) return;
+        dev.turningpoint.bindings.OpenMp.setThreads(1);
+        withoutOpenMp = true;
+    }
+
+    float[] sums(int n) {
+        return sums.length >= n ? sums : (sums = new float[n]);
+    }
+
+    float[] addends(int n) {
+        return addends.length >= n ? addends : (addends = new float[n]);
     }
 
     /** To be called last by the thread itself. */

@@ -1,15 +1,337 @@
 package dev.turningpoint.softgpu.driver;
 
-/** A matrix product as planned for one shape family. */
+import dev.turningpoint.softgpu.driver.Product.Shape;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * Matrix products of one family, any number of rows: {@code d[m,n] = epilogue(alpha a[m,k] b[k,n] + beta c)}, row-major.
+ *
+ * <p><b>By rows.</b> Rows are cut into chunks that the workers share. The bits of a row must not depend on how many rows there are, and they do not: the chunk of
+ * {@link #BASE} rows defines them, and another chunk size is used only after it gave the same bits on random numbers (what could differ is how oneDNN
+ * blocks the sum over k, and that would show in nearly every element). What is left over at the end is computed by a chunk that overlaps the one before, or padded with zeros.
+ *
+ * <p><b>By depth.</b> A weight gradient has few rows and a long sum over tokens: both operands are read with the summed dimension outermost. It is cut along that
+ * sum into pieces of fixed length, which the workers share, and the partial results are added in order. Bits depend on the shape alone, never on the number of threads.
+ */
 final class Matmul {
+    static final int BASE = 96;
+    private static final int[] SIZES = {16, 48, 96, 192};
+    /** Length of a piece of the sum, and the length from which a sum is cut. */
+    private static final long PIECE = 1024;
+    private static final long MOST_PARTIAL_BYTES = 64L << 20;
+    private static final Map<Shape, Matmul> PLANS = new ConcurrentHashMap<>();
+
+    /** One call's addresses and sizes; strides in elements. */
     static final class Arguments {
-        long a, b, c, d, bias, m;
+        long a, b, c, d, bias;
+        long m, ldc;
+        int batch;
+        long strideA, strideB, strideC, strideD, strideBias;
     }
 
-    static final class Phase {
+    private final Shape shape;
+    private final boolean byDepth;
+    private final Map<Long, Product> products = new ConcurrentHashMap<>();
+    /** Product by index of {@link #SIZES}; DIFFERS where its bits are not those of the base. */
+    private final Object[] sized = new Object[SIZES.length];
+    private static final Object DIFFERS = new Object();
+    private volatile float nanosPerPiece;
+
+    private Matmul(Shape shape) {
+        this.shape = shape;
+        byDepth = shape.aTransposed() && shape.k() >= 2 * PIECE;
     }
+
+    static Matmul plan(Shape shape) {
+        return PLANS.computeIfAbsent(shape, Matmul::new);
+    }
+
+    /** Makes what {@code m} rows need now, so that a failure is the caller's and not the stream's. */
+    void prepare(long m) {
+        if (byDepth) {
+            long length = pieceLength(m), tile = tileRows(m);
+            product(tile, length);
+            if (m % tile != 0) product(m % tile, length);
+            long rest = shape.k() % length;
+            if (rest != 0) {
+                product(tile, rest);
+                if (m % tile != 0) product(m % tile, rest);
+            }
+        } else {
+            chunk(m);
+        }
+    }
+
+    // ---- by rows
+
+    /** The product that serves m rows best: large chunks for many rows, the smallest that fits for few. */
+    private Product chunk(long m) {
+        if (shape.aTransposed()) {
+            long rows = Math.min(m, BASE);
+            if (m % rows != 0) product(m % rows, shape.k());
+            return product(rows, shape.k());
+        }
+        int best = 2;
+        if (m >= 4L * 192 * Workers.THREADS) best = 3;
+        else while (best > 0 && SIZES[best - 1] >= m) best--;
+        Object p = sized(best);
+        return p == DIFFERS ? base() : (Product) p;
+    }
+
+    private Product base() {
+        return (Product) sized(2);
+    }
+
+    private Object sized(int index) {
+        Object p = sized[index];
+        return p != null ? p : makeSized(index);
+    }
+
+    private synchronized Object makeSized(int index) {
+        if (sized[index] != null) return sized[index];
+        Product p = new Product(shape, SIZES[index]);
+        Object result = SIZES[index] == BASE || sameBits(p, base()) ? p : DIFFERS;
+        if (result == DIFFERS) DriverLog.note("products of " + SIZES[index] + " rows differ from those of " + BASE + " for " + shape, false);
+        return sized[index] = result;
+    }
+
+    /** Runs both on the same random rows. */
+    private boolean sameBits(Product p, Product base) {
+        long rows = Math.max(p.m, base.m), in = Product.bytes(shape.inputType()), out = Product.bytes(shape.outputType()), biasBytes = Product.bytes(shape.biasType());
+        long aBytes = round(rows * shape.lda() * in), bBytes = round((shape.bTransposed() ? shape.n() : shape.k()) * shape.ldb() * in);
+        long dBytes = round(rows * shape.ldd() * out), biasSize = round(Math.max(rows, shape.n()) * biasBytes);
+        long memory = Memory.alignedAlloc(4096, aBytes + bBytes + 2 * dBytes + biasSize + round(Math.max(p.scratchBytes, base.scratchBytes)));
+        if (memory == 0) return false;
+        var thread = new ComputeThread("software-gpu-probe") {
+            boolean same = true;
+
+            @Override
+            public void run() {
+                long a = memory, b = a + aBytes, d = b + bBytes, e = d + dBytes, bias = e + dBytes, scratch = bias + biasSize;
+                var random = new java.util.SplittableRandom(1);
+                for (long at = memory; at < scratch; at += in) {
+                    float v = random.nextFloat() - 0.5f;
+                    if (in == 4) Raw.putFloat(at, v);
+                    else Raw.ALL.set(ValueLayout.JAVA_SHORT_UNALIGNED, at, (short) (Float.floatToRawIntBits(v) >>> 16));
+                }
+                Raw.copy(e, d, dBytes);
+                p.run(this, a, b, d, bias, scratch);
+                if (p.m <= base.m) base.run(this, a, b, e, bias, scratch);
+                else for (long r = 0; r < p.m; r += base.m) base.run(this, a + r * shape.lda() * in, b, e + r * shape.ldd() * out, bias + (shape.bias() == Shape.ROW_BIAS ? r * biasBytes : 0), scratch);
+                for (long r = 0; r < p.m; r++)
+                    if (MemorySegment.mismatch(Raw.ALL, d + r * shape.ldd() * out, d + (r * shape.ldd() + shape.n()) * out, Raw.ALL, e + r * shape.ldd() * out, e + (r * shape.ldd() + shape.n()) * out) >= 0) same = false;
+                release();
+            }
+        };
+        thread.start();
+        try {
+            thread.join();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        } finally {
+            if (!thread.isAlive()) Memory.free0(memory);
+        }
+        return thread.same;
+    }
+
+    private static long round(long bytes) {
+        return (bytes + 4095) / 4096 * 4096;
+    }
+
+    // ---- by depth
+
+    private Product product(long rows, long depth) {
+        return products.computeIfAbsent(rows << 40 | depth, key -> new Product(byDepth
+                ? shape.with(depth, 1, 0, shape.n(), CublasLtFunctions.R_32F, Shape.NO_BIAS, Shape.NO_ACTIVATION) : shape, rows));
+    }
+
+    private static long tileRows(long m) {
+        return m <= 128 ? m : m % 96 == 0 ? 96 : 128;
+    }
+
+    /** Longer pieces where the partial results would be too large. */
+    private long pieceLength(long m) {
+        long most = Math.max(1, MOST_PARTIAL_BYTES / (m * shape.n() * 4));
+        long length = PIECE;
+        while ((shape.k() + length - 1) / length > most) length *= 2;
+        return Math.min(length, shape.k());
+    }
+
+    // ---- running
 
     void execute(StreamQueue.Executor self, Arguments arguments) {
-        throw Code.NOT_SUPPORTED.error("matrix products");
+        Phase phase = self.matmulPhase;
+        phase.plan = this;
+        phase.arguments = arguments;
+        try {
+            if (byDepth) {
+                phase.tile = tileRows(arguments.m);
+                phase.tiles = (arguments.m + phase.tile - 1) / phase.tile;
+                phase.length = pieceLength(arguments.m);
+                phase.pieces = (shape.k() + phase.length - 1) / phase.length;
+                phase.partial = self.scratch(phase.pieces * arguments.m * shape.n() * 4);
+                for (phase.element = 0; phase.element < arguments.batch; phase.element++) {
+                    phase.kind = Phase.PARTIAL;
+                    self.job.run(self, phase, phase.tiles * phase.pieces);
+                    phase.kind = Phase.SUM;
+                    self.job.run(self, phase, (arguments.m + Phase.SUM_ROWS - 1) / Phase.SUM_ROWS);
+                }
+            } else {
+                phase.product = chunk(arguments.m);
+                phase.tiles = (arguments.m + phase.product.m - 1) / phase.product.m;
+                phase.kind = Phase.ROWS;
+                self.job.run(self, phase, phase.tiles * arguments.batch);
+            }
+        } finally {
+            phase.plan = null;
+            phase.arguments = null;
+        }
+    }
+
+    /** What the workers share of the product in progress; one per stream. */
+    static final class Phase implements Task {
+        static final int ROWS = 0, PARTIAL = 1, SUM = 2;
+        static final long SUM_ROWS = 16;
+
+        private Matmul plan;
+        private Arguments arguments;
+        private int kind;
+        private Product product;
+        private long tile, tiles, length, pieces, partial, element;
+
+        @Override
+        public int run(ComputeThread thread, long first, long end) {
+            for (long i = first; i < end; i++) {
+                switch (kind) {
+                    case ROWS -> plan.rows(thread, arguments, product, i / tiles, i % tiles);
+                    case PARTIAL -> plan.partial(thread, this, i / pieces, i % pieces);
+                    default -> plan.sum(thread, this, i);
+                }
+            }
+            return 0;
+        }
+
+        @Override
+        public float nanosPerPiece() {
+            return kind == SUM ? 3_000 : plan.nanosPerPiece;
+        }
+
+        @Override
+        public void nanosPerPiece(float nanos) {
+            if (kind != SUM) plan.nanosPerPiece = nanos;
+        }
+    }
+
+    private void rows(ComputeThread thread, Arguments g, Product p, long element, long chunk) {
+        long in = Product.bytes(shape.inputType()), out = Product.bytes(shape.outputType());
+        long first = chunk * p.m, rows = Math.min(p.m, g.m - first);
+        boolean copied = shape.beta() != 0 && g.c != g.d;
+        boolean overlaps = rows < p.m && g.m >= p.m && shape.beta() == 0;
+        if (overlaps) {
+            first = g.m - p.m;  // computes some rows of its neighbour again, to the same bits
+            rows = p.m;
+        }
+        if (rows < p.m && shape.aTransposed()) p = product(rows, shape.k());
+        long a = g.a + (element * g.strideA + (shape.aTransposed() ? first : first * shape.lda())) * in;
+        long b = g.b + element * g.strideB * in;
+        long d = g.d + (element * g.strideD + first * shape.ldd()) * out;
+        long bias = g.bias == 0 ? 0 : g.bias + (element * g.strideBias + (shape.bias() == Shape.ROW_BIAS ? first : 0)) * Product.bytes(shape.biasType());
+        if (copied)
+            for (long r = 0; r < rows; r++) Raw.copy(d + r * shape.ldd() * out, g.c + (element * g.strideC + (first + r) * g.ldc) * out, shape.n() * out);
+        if (rows == p.m) {
+            p.run(thread, a, b, d, bias, thread.staging(p.scratchBytes));
+            return;
+        }
+        // Padded: oneDNN sees full chunks, the caller's memory only the rows it has.
+        long scratch = round(p.scratchBytes), aBytes = round(p.m * shape.lda() * in), dBytes = round(p.m * shape.ldd() * out), biasBytes = round(p.m * 4);
+        long staging = thread.staging(scratch + aBytes + dBytes + biasBytes);
+        long stagedA = staging + scratch, stagedD = stagedA + aBytes, stagedBias = stagedD + dBytes;
+        for (long r = 0; r < p.m; r++) {
+            if (r < rows) Raw.copy(stagedA + r * shape.lda() * in, a + r * shape.lda() * in, shape.k() * in);
+            else Raw.fill(stagedA + r * shape.lda() * in, 0, 1, shape.k() * in);
+            if (shape.beta() == 0) continue;
+            if (r < rows) Raw.copy(stagedD + r * shape.ldd() * out, d + r * shape.ldd() * out, shape.n() * out);
+            else Raw.fill(stagedD + r * shape.ldd() * out, 0, 1, shape.n() * out);
+        }
+        if (shape.bias() == Shape.ROW_BIAS) {
+            Raw.fill(stagedBias, 0, 1, p.m * 4);
+            Raw.copy(stagedBias, bias, rows * Product.bytes(shape.biasType()));
+            bias = stagedBias;
+        }
+        p.run(thread, stagedA, b, stagedD, bias, staging);
+        for (long r = 0; r < rows; r++) Raw.copy(d + r * shape.ldd() * out, stagedD + r * shape.ldd() * out, shape.n() * out);
+    }
+
+    private void partial(ComputeThread thread, Phase phase, long tile, long piece) {
+        Arguments g = phase.arguments;
+        long in = Product.bytes(shape.inputType());
+        long row = tile * phase.tile, rows = Math.min(phase.tile, g.m - row);
+        long from = piece * phase.length, depth = Math.min(phase.length, shape.k() - from);
+        Product p = product(rows, depth);
+        long a = g.a + (phase.element * g.strideA + row + from * shape.lda()) * in;
+        long b = g.b + (phase.element * g.strideB + (shape.bTransposed() ? from : from * shape.ldb())) * in;
+        p.run(thread, a, b, phase.partial + (piece * g.m + row) * shape.n() * 4, 0, thread.staging(p.scratchBytes));
+    }
+
+    /** Adds the partial results of some rows in order, then the epilogue. */
+    private void sum(ComputeThread thread, Phase phase, long block) {
+        Arguments g = phase.arguments;
+        int n = Math.toIntExact(shape.n());
+        float[] sums = thread.sums(n), addends = thread.addends(n);
+        long out = Product.bytes(shape.outputType());
+        for (long row = block * Phase.SUM_ROWS, end = Math.min(g.m, row + Phase.SUM_ROWS); row < end; row++) {
+            for (long piece = 0; piece < phase.pieces; piece++) {
+                long at = phase.partial + (piece * g.m + row) * n * 4L;
+                if (piece == 0) {
+                    MemorySegment.copy(Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, at, sums, 0, n);
+                } else {
+                    MemorySegment.copy(Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, at, addends, 0, n);
+                    add(sums, addends, n);
+                }
+            }
+            if (shape.alpha() != 1) for (int i = 0; i < n; i++) sums[i] *= shape.alpha();
+            if (shape.beta() != 0) {
+                load(g.c + (phase.element * g.strideC + row * g.ldc) * out, shape.outputType(), addends, n);
+                for (int i = 0; i < n; i++) sums[i] += shape.beta() * addends[i];
+            }
+            if (shape.bias() == Shape.COLUMN_BIAS) {
+                load(g.bias + phase.element * g.strideBias * Product.bytes(shape.biasType()), shape.biasType(), addends, n);
+                add(sums, addends, n);
+            } else if (shape.bias() == Shape.ROW_BIAS) {
+                load(g.bias + (phase.element * g.strideBias + row) * Product.bytes(shape.biasType()), shape.biasType(), addends, 1);
+                float bias = addends[0];
+                for (int i = 0; i < n; i++) sums[i] += bias;
+            }
+            store(g.d + (phase.element * g.strideD + row * shape.ldd()) * out, shape.outputType(), sums, n);
+        }
+    }
+
+    private static void add(float[] sums, float[] addends, int n) {
+        for (int i = 0; i < n; i++) sums[i] += addends[i];
+    }
+
+    private static void load(long from, int type, float[] to, int n) {
+        if (type == CublasLtFunctions.R_32F) MemorySegment.copy(Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, from, to, 0, n);
+        else for (int i = 0; i < n; i++) to[i] = Float.intBitsToFloat(Raw.ALL.get(ValueLayout.JAVA_SHORT_UNALIGNED, from + 2L * i) << 16);
+    }
+
+    private static void store(long to, int type, float[] from, int n) {
+        if (type == CublasLtFunctions.R_32F) {
+            MemorySegment.copy(from, 0, Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, to, n);
+            return;
+        }
+        for (int i = 0; i < n; i++) {
+            int bits = Float.floatToRawIntBits(from[i]);
+            int rounded = from[i] != from[i] ? bits >>> 16 | 0x40 : bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
+            Raw.ALL.set(ValueLayout.JAVA_SHORT_UNALIGNED, to + 2L * i, (short) rounded);
+        }
+    }
+
+    boolean servesActivation() {
+        return !byDepth;
     }
 }

@@ -114,7 +114,7 @@ class DriverTest {
     @Test
     void everyBoundFunctionIsServed() {
         var missing = new ArrayList<String>();
-        for (var library : List.of(NativeLibrary.CUDA)) {
+        for (var library : List.of(NativeLibrary.CUDA, NativeLibrary.CUBLASLT)) {
             var bound = library == NativeLibrary.CUDA ? dev.turningpoint.bindings.cuda.Cuda.class : dev.turningpoint.bindings.cublaslt.CublasLt.class;
             for (var m : bound.getMethods())
                 if (m.getName().endsWith("$descriptor")) {
