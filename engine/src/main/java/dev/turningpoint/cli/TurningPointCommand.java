@@ -60,7 +60,11 @@ public final class TurningPointCommand {
             line.usage(out);
             return USAGE;
         }
-        return line.execute(args);
+        try {
+            return line.execute(args);
+        } catch (Error e) {                                            // picocli hands over exceptions only
+            return report(e, command.stacktrace, err);
+        }
     }
 
     /** Prints what happened for the person who can act on it. */
@@ -74,6 +78,7 @@ public final class TurningPointCommand {
     /** The line for an expected failure, null for anything else. */
     private static String message(Throwable e) {
         return switch (e) {
+            case ExceptionInInitializerError i when i.getCause() != null -> message(i.getCause());
             case ConfigException c -> c.getMessage();
             case GpuException g -> g.getMessage();
             case NativeLibraryException n -> n.getMessage();
