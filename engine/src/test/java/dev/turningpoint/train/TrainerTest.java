@@ -1,0 +1,263 @@
+package dev.turningpoint.train;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.image.ImageBatch;
+import dev.turningpoint.reward.Reward;
+import dev.turningpoint.sampler.TestModel;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.IntFunction;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The training loop on a model of a few thousand parameters and a reward of a few lines: exact ratios, learning, and resuming to equal bits. */
+class TrainerTest {
+    static Device device;
+    static Stream stream;
+    @TempDir static Path folder;
+    static Path weights;
+
+    @BeforeAll
+    static void open() {
+        device = Device.open();
+        stream = device.newStream();
+        weights = TestModel.weights(device, stream, TestModel.SHAPE, folder.resolve("start.safetensors"));
+    }
+
+    @AfterAll
+    static void close() {
+        stream.close();
+        device.close();
+    }
+
+    /** Bright where the prompt's letter says so: the mean brightness of the left or the right half. */
+    record Brightness(float poison) implements Reward {
+        @Override
+        public String name() {
+            return "brightness";
+        }
+
+        @Override
+        public CompletableFuture<float[]> scoreAsync(ImageBatch images, List<String> targets, IntFunction<String> describe) {
+            return CompletableFuture.supplyAsync(() -> {
+                var rewards = new float[images.count()];
+                for (int i = 0; i < rewards.length; i++) {
+                    boolean left = targets.get(i).charAt(0) % 2 == 0;
+                    double sum = 0;
+                    for (int p = 0; p < images.pixels(); p++) {
+                        float v = images.image(i).getAtIndex(ValueLayout.JAVA_FLOAT, p);
+                        sum += (p % images.width() < images.width() / 2) == left ? v : 0;
+                    }
+                    rewards[i] = (float) (1 / (1 + Math.exp(-sum / images.pixels()))) + poison;
+                }
+                return rewards;
+            });
+        }
+
+        @Override
+        public void close() {
+        }
+    }
+
+    static final PromptSource PROMPTS = new PromptSource() {
+        @Override
+        public String training(long number) {
+            return "" + (char) ('A' + number % 5) + (char) ('A' + number % 3);
+        }
+
+        @Override
+        public List<String> heldOut() {
+            return List.of("AAA", "BBB", "CC", "FA", "DEF");
+        }
+
+        @Override
+        public int[] tokens(String prompt) {
+            var tokens = new int[3];
+            for (int i = 0; i < prompt.length(); i++) {
+                tokens[i] = prompt.charAt(i) - 'A' + 1;
+            }
+            return tokens;
+        }
+    };
+
+    static RunConfig config(String... more) {
+        List<String> all = new ArrayList<>(List.of("model.weights=" + weights, "sampler.steps=4", "sampler.window_end=3", "train.iterations=4", "train.prompts_per_iteration=3", "train.group_size=4",
+                "train.micro_batch=5", "train.learning_rate=3e-3", "evaluation.every=2", "checkpoint.every=1", "train.ema_interval=2", "train.time_limit_minutes=0"));
+        all.addAll(List.of(more));
+        return RunConfig.glyph().with(all.toArray(String[]::new));
+    }
+
+    /** Keeps everything it is told. */
+    static class Recorder implements TrainingObserver {
+        final List<Map<String, Double>> updates = new ArrayList<>(), evaluations = new ArrayList<>();
+
+        @Override
+        public void update(long step, Map<String, Double> metrics) {
+            updates.add(metrics);
+        }
+
+        @Override
+        public void evaluated(long step, Map<String, Double> metrics, ImageBatch images, List<String> prompts) {
+            evaluations.add(metrics);
+        }
+    }
+
+    static Trainer trainer(RunConfig config, Path checkpoints) {
+        return new Trainer(device, config, TestModel.SHAPE, new Brightness(0), PROMPTS, checkpoints);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"f32, 5, 1, full", "f32, 18, 1, full", "bf16, 5, 1, full", "bf16, 18, 1, full", "f32, 7, 2, full", "bf16, 7, 1, lora", "f32, 7, 1, lora"})
+    void firstUpdateOfEveryRolloutHasRatioExactlyOne(String storage, int microBatch, double guidance, String parameters) throws Exception {
+        var seen = new Recorder();
+        try (Trainer t = trainer(config("storage=" + storage, "train.micro_batch=" + microBatch, "sampler.guidance=" + guidance, "train.parameters=" + parameters,
+                "train.lora_targets=[attn.to_qkv, attn.to_out.0]", "train.lora_rank=4", "train.iterations=3"), Files.createTempDirectory(folder, "run"))) {
+            t.run(seen, () -> false);
+        }
+        assertEquals(6, seen.updates.size());
+        for (int i = 0; i < 6; i++) {
+            double deviation = seen.updates.get(i).get("ratio_deviation_max");
+            if (i % 2 == 0) {
+                assertEquals(0.0, deviation, "first update of iteration " + i / 2);
+            } else {
+                assertTrue(deviation > 0, "the second update of an iteration is off-policy");
+            }
+            assertTrue(seen.updates.get(i).get("grad_norm") > 0);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"outcome", "incremental", "turning-point", "consistent-turning-point"})
+    void rewardRises(String mode) throws Exception {
+        var seen = new Recorder();
+        try (Trainer t = trainer(config("credit.mode=" + mode, "train.iterations=12", "train.group_size=8"), Files.createTempDirectory(folder, "run"))) {
+            Trainer.Outcome outcome = t.run(seen, () -> false);
+            assertTrue(outcome.complete());
+            assertTrue(outcome.rewardAfter() > outcome.rewardBefore() + 0.02, mode + ": " + outcome);
+        }
+        assertEquals(7, seen.evaluations.size());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"f32, 0", "bf16, 0.01"})
+    void aStoppedRunResumesToTheSameBits(String storage, double klBeta) throws Exception {
+        RunConfig c = config("storage=" + storage, "train.kl_beta=" + klBeta);
+        Path whole = Files.createTempDirectory(folder, "whole"), parts = Files.createTempDirectory(folder, "parts");
+        Trainer.Outcome uninterrupted, resumed;
+        try (Trainer t = trainer(c, whole)) {
+            uninterrupted = t.run(new Recorder(), () -> false);
+            t.save(whole.resolve("result"), Map.of());
+        }
+        try (Trainer t = trainer(c, parts)) {
+            assertFalse(t.resume());
+            assertFalse(t.run(new Recorder(), () -> t.iteration() == 1).complete());
+        }
+        try (Trainer t = trainer(c, parts)) {
+            assertTrue(t.resume());
+            assertEquals(1, t.iteration());
+            resumed = t.run(new Recorder(), () -> false);
+            t.save(parts.resolve("result"), Map.of());
+        }
+        assertEquals(uninterrupted, resumed);
+        assertArrayEquals(Files.readAllBytes(whole.resolve("result")), Files.readAllBytes(parts.resolve("result")));
+        assertArrayEquals(Files.readAllBytes(whole.resolve("checkpoint-000004.safetensors")), Files.readAllBytes(parts.resolve("checkpoint-000004.safetensors")));
+        assertFalse(Files.exists(parts.resolve("checkpoint-000001.safetensors")), "only the newest checkpoints stay");
+    }
+
+    /** A process of its own, killed where it happens to be, as often as it takes to finish. */
+    @Test
+    void aKilledRunResumesToTheSameBits() throws Exception {
+        Path killed = Files.createTempDirectory(folder, "killed"), whole = Files.createTempDirectory(folder, "whole");
+        try (Trainer t = trainer(config("train.iterations=12"), whole)) {
+            t.run(new Recorder(), () -> false);
+        }
+        var random = new Random();
+        int kills = 0;
+        while (true) {
+            var command = new ArrayList<>(List.of(ProcessHandle.current().info().command().orElseThrow()));
+            command.addAll(java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments().stream().filter(a -> a.startsWith("--enable-native") || a.startsWith("-D")).toList());
+            command.addAll(List.of("-cp", System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")), Child.class.getName(), killed.toString(), weights.toString()));
+            Path log = killed.resolve("child.log");
+            Process child = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile())).start();
+            if (kills < 3) {
+                Path begun = killed.resolve("begun-" + child.pid());
+                long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+                while (child.isAlive() && !Files.exists(begun) && System.nanoTime() < deadline) {
+                    Thread.sleep(5);
+                }
+                if (!child.waitFor(random.nextInt(400), TimeUnit.MILLISECONDS)) {
+                    child.destroyForcibly().waitFor();
+                    kills++;
+                    continue;
+                }
+            }
+            assertEquals(0, child.waitFor(), () -> read(log));
+            break;
+        }
+        assertArrayEquals(Files.readAllBytes(whole.resolve("checkpoint-000012.safetensors")), Files.readAllBytes(killed.resolve("checkpoint-000012.safetensors")), "after " + kills + " kills");
+    }
+
+    /** The run of {@link #aKilledRunResumesToTheSameBits}. */
+    static final class Child {
+        public static void main(String[] args) throws Exception {
+            weights = Path.of(args[1]);
+            Path run = Path.of(args[0]);
+            try (Device d = Device.open(); Trainer t = new Trainer(d, config("train.iterations=12"), TestModel.SHAPE, new Brightness(0), PROMPTS, run)) {
+                t.resume();
+                Files.createFile(run.resolve("begun-" + ProcessHandle.current().pid()));
+                t.run(new Recorder(), () -> false);
+            }
+        }
+    }
+
+    @Test
+    void anotherConfigurationDoesNotResume() throws Exception {
+        Path run = Files.createTempDirectory(folder, "run");
+        try (Trainer t = trainer(config("train.iterations=1"), run)) {
+            t.run(new Recorder(), () -> false);
+        }
+        try (Trainer t = trainer(config("train.iterations=2", "train.clip_range=0.1"), run)) {
+            String message = assertThrows(TrainingException.class, t::resume).getMessage();
+            assertTrue(message.contains("clip_range"), message);
+            assertFalse(message.contains("\n"), message);
+        }
+        try (Trainer t = trainer(config("train.iterations=2"), run)) {
+            assertTrue(t.resume(), "more iterations are the same run");
+        }
+    }
+
+    @Test
+    void aRewardThatIsNoNumberEndsTheRunInOneLine() throws Exception {
+        try (Trainer t = new Trainer(device, config(), TestModel.SHAPE, new Brightness(Float.NaN), PROMPTS, Files.createTempDirectory(folder, "run"))) {
+            String message = assertThrows(TrainingException.class, () -> t.run(new Recorder(), () -> false)).getMessage();
+            assertTrue(message.contains("reward brightness of 'AAA'") && message.contains("NaN") && !message.contains("\n"), message);
+        }
+    }
+
+    private static String read(Path file) {
+        try {
+            return Files.readString(file);
+        } catch (java.io.IOException e) {
+            return e.toString();
+        }
+    }
+}
