@@ -4,7 +4,8 @@ import dev.turningpoint.checkpoint.CheckpointFolder;
 import dev.turningpoint.credit.CreditAssigner;
 import dev.turningpoint.credit.CreditAssigner.Credit;
 import dev.turningpoint.credit.CreditOptions;
-import dev.turningpoint.gpu.DType;
+import dev.turningpoint.data.Prompt;
+import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.grpo.PolicyUpdate;
@@ -16,16 +17,14 @@ import dev.turningpoint.kernels.OptimKernels;
 import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.GlyphModel;
-import dev.turningpoint.model.LoraConfig;
 import dev.turningpoint.optim.AdamW;
 import dev.turningpoint.reward.Reward;
 import dev.turningpoint.sampler.TrajectoryStore;
 import dev.turningpoint.sampler.WavefrontSampler;
-import dev.turningpoint.schedule.Schedule;
 import dev.turningpoint.schedule.StepTable;
-import dev.turningpoint.schedule.StepType;
 import dev.turningpoint.tensor.ParameterFile;
 import dev.turningpoint.tensor.Parameters;
+import dev.turningpoint.text.GlyphAlphabet;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -48,7 +47,8 @@ public final class Trainer implements AutoCloseable {
     private final RunConfig config;
     private final RunConfig.Train train;
     private final Reward reward;
-    private final PromptSource prompts;
+    private final Prompts prompts;
+    private final List<String> heldOut;
     private final GlyphModel model;
     private final SamplerKernels samplerKernels;
     private final GrpoKernels grpoKernels;
@@ -56,7 +56,6 @@ public final class Trainer implements AutoCloseable {
     private final OptimKernels optimKernels;
     private final Stream stream;
     private final StepTable steps;
-    private final CreditOptions credits;
     private final TrajectoryStore store;
     private final WavefrontSampler sampler, evaluationSampler;
     private final RolloutRewards rollout, evaluation;
@@ -83,13 +82,14 @@ public final class Trainer implements AutoCloseable {
      * @param reward      stays open; the caller closes it
      * @param checkpoints folder of this run's checkpoints
      */
-    public Trainer(Device device, RunConfig config, GlyphConfig shape, Reward reward, PromptSource prompts, Path checkpoints) {
+    public Trainer(Device device, RunConfig config, Reward reward, Prompts prompts, Path checkpoints) {
         config.requireExploration();
         this.config = config;
         this.reward = reward;
         this.prompts = prompts;
         this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep());
         train = config.train();
+        GlyphConfig shape = config.model().glyph();
         model = new GlyphModel(device, options(config, shape));
         samplerKernels = new SamplerKernels(device);
         grpoKernels = new GrpoKernels(device);
@@ -99,17 +99,17 @@ public final class Trainer implements AutoCloseable {
         load();
 
         var s = config.sampler();
-        steps = new StepTable(Schedule.shifted(s.steps(), s.shift()), StepType.valueOf(s.type().name()), s.noiseLevel(), s.windowStart(), s.windowEnd());
-        credits = credits(config.credit());
+        steps = s.stepTable();
+        CreditOptions credits = config.credit().options();
         int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
         store = new TrajectoryStore(device, trajectories, steps.window(), model.latentSize());
         sampler = new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch());
         rollout = new RolloutRewards(device, sampler, reward, stream, trajectories, shape.height(), shape.width());
         credit = new CreditAssigner(device, creditKernels, credits, trajectories, steps.window());
-        int heldOut = prompts.heldOut().size(), evaluationSteps = config.evaluation().steps() == 0 ? s.steps() : config.evaluation().steps();
-        evaluationSampler = new WavefrontSampler(device, samplerKernels, model, StepTable.ode(Schedule.shifted(evaluationSteps, s.shift())), s.guidance(),
-                Math.min(heldOut, model.maxBatch()), false, model.maxBatch());
-        evaluation = new RolloutRewards(device, evaluationSampler, reward, stream, heldOut, shape.height(), shape.width());
+        heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts()).stream().map(Prompt::target).toList();
+        evaluationSampler = new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
+                Math.min(heldOut.size(), model.maxBatch()), false, model.maxBatch());
+        evaluation = new RolloutRewards(device, evaluationSampler, reward, stream, heldOut.size(), shape.height(), shape.width());
         policy = new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
                 new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
                 trajectories / train.updatesPerIteration() * steps.window());
@@ -128,8 +128,8 @@ public final class Trainer implements AutoCloseable {
             keep.add(Parameters.Keep.REFERENCE);
         }
         int rows = train.microBatch() * (config.sampler().guidance() == 1 ? 1 : 2);
-        return new GlyphModel.Options(shape, config.storage() == RunConfig.Storage.BF16 ? DType.BF16 : DType.F32, rolloutRows(config, shape), rows,
-                full ? GlyphModel.Trains.EVERYTHING : GlyphModel.Trains.ADAPTER, full ? null : new LoraConfig(train.loraRank(), train.loraAlpha(), train.loraTargets()), keep);
+        return new GlyphModel.Options(shape, config.storage().type(), rolloutRows(config, shape), rows,
+                full ? GlyphModel.Trains.EVERYTHING : GlyphModel.Trains.ADAPTER, train.lora(), keep);
     }
 
     /** Rows of one rollout forward: what fits wave_memory, at about 24 activations of the stream's width a token; any number gives the same bits. */
@@ -140,17 +140,6 @@ public final class Trainer implements AutoCloseable {
             wanted = (int) Math.clamp(config.sampler().waveMemory() * (1L << 20) / row, 1, wanted);
         }
         return wanted;
-    }
-
-    private static CreditOptions credits(RunConfig.Credit c) {
-        CreditOptions options = switch (c.mode()) {
-            case OUTCOME -> CreditOptions.outcome();
-            case INCREMENTAL -> CreditOptions.incremental();
-            case TURNING_POINT -> CreditOptions.turningPoint();
-            case CONSISTENT_TURNING_POINT -> CreditOptions.consistentTurningPoint();
-        };
-        options = options.withGlobalStd(c.std() == RunConfig.Std.GLOBAL).withClip(c.advantageClip());
-        return c.balancing() ? options.balanced(c.compat() == RunConfig.Compat.REFERENCE) : options;
     }
 
     /** The weights that training starts from, also after a resume: they are the reference of the KL. */
@@ -249,8 +238,8 @@ public final class Trainer implements AutoCloseable {
         var conditions = new int[trajectories * tokens];
         var group = new int[trajectories];
         for (int g = 0; g < train.promptsPerIteration(); g++) {
-            String prompt = prompts.training((long) iteration * train.promptsPerIteration() + g);
-            int[] condition = prompts.tokens(prompt);
+            String prompt = prompts.train((long) iteration * train.promptsPerIteration() + g).target();
+            int[] condition = GlyphAlphabet.encode(prompt, tokens);
             for (int i = 0; i < groupSize; i++) {
                 int b = g * groupSize + i;
                 of.add(prompt);
@@ -282,11 +271,10 @@ public final class Trainer implements AutoCloseable {
 
     /** Mean reward of ODE samples of the held-out prompts, with noise of their own that never changes. */
     private double evaluate(TrainingObserver observer) {
-        List<String> heldOut = prompts.heldOut();
         int tokens = model.conditionTokens();
         var conditions = new int[heldOut.size() * tokens];
         for (int i = 0; i < heldOut.size(); i++) {
-            System.arraycopy(prompts.tokens(heldOut.get(i)), 0, conditions, i * tokens, tokens);
+            System.arraycopy(GlyphAlphabet.encode(heldOut.get(i), tokens), 0, conditions, i * tokens, tokens);
         }
         boolean average = config.evaluation().ema() && model.trained().hasAverage();
         if (average) {

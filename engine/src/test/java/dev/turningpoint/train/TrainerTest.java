@@ -6,8 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.turningpoint.data.Prompt;
+import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
-import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.reward.Reward;
 import dev.turningpoint.sampler.TestModel;
@@ -21,6 +22,7 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.IntFunction;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -32,7 +34,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The training loop on a model of a few thousand parameters and a reward of a few lines: exact ratios, learning, and resuming to equal bits. */
 class TrainerTest {
     static Device device;
-    static Stream stream;
+    static dev.turningpoint.gpu.Stream stream;
     @TempDir static Path folder;
     static Path weights;
 
@@ -40,7 +42,7 @@ class TrainerTest {
     static void open() {
         device = Device.open();
         stream = device.newStream();
-        weights = TestModel.weights(device, stream, TestModel.SHAPE, folder.resolve("start.safetensors"));
+        weights = TestModel.weights(device, stream, config().model().glyph(), folder.resolve("start.safetensors"));
     }
 
     @AfterAll
@@ -49,7 +51,7 @@ class TrainerTest {
         device.close();
     }
 
-    /** Bright where the prompt's letter says so: the mean brightness of the left or the right half. */
+    /** Bright where the prompt's letter says so: the mean brightness of the left or of the right half. */
     record Brightness(float poison) implements Reward {
         @Override
         public String name() {
@@ -78,29 +80,24 @@ class TrainerTest {
         }
     }
 
-    static final PromptSource PROMPTS = new PromptSource() {
+    static final Prompts PROMPTS = new Prompts() {
         @Override
-        public String training(long number) {
-            return "" + (char) ('A' + number % 5) + (char) ('A' + number % 3);
+        public Prompt train(long number) {
+            return prompt("" + (char) ('A' + number % 5) + (char) ('A' + number % 3));
         }
 
         @Override
-        public List<String> heldOut() {
-            return List.of("AAA", "BBB", "CC", "FA", "DEF");
+        public List<Prompt> heldOut(long seed, int count) {
+            return Stream.of("AAA", "BBB", "CC", "FA", "DEF").map(this::prompt).toList();
         }
 
-        @Override
-        public int[] tokens(String prompt) {
-            var tokens = new int[3];
-            for (int i = 0; i < prompt.length(); i++) {
-                tokens[i] = prompt.charAt(i) - 'A' + 1;
-            }
-            return tokens;
+        private Prompt prompt(String word) {
+            return new Prompt("the word \"" + word + "\"", word);
         }
     };
 
     static RunConfig config(String... more) {
-        List<String> all = new ArrayList<>(List.of("model.weights=" + weights, "sampler.steps=4", "sampler.window_end=3", "train.iterations=4", "train.prompts_per_iteration=3", "train.group_size=4",
+        List<String> all = new ArrayList<>(List.of("model.weights=" + weights, "model.width=32", "model.depth=2", "model.heads=1", "model.mlp_ratio=2", "model.image_height=8", "model.image_width=16", "model.tokens=3", "sampler.steps=4", "sampler.window_end=3", "train.iterations=4", "train.prompts_per_iteration=3", "train.group_size=4",
                 "train.micro_batch=5", "train.learning_rate=3e-3", "evaluation.every=2", "checkpoint.every=1", "train.ema_interval=2", "train.time_limit_minutes=0"));
         all.addAll(List.of(more));
         return RunConfig.glyph().with(all.toArray(String[]::new));
@@ -122,7 +119,7 @@ class TrainerTest {
     }
 
     static Trainer trainer(RunConfig config, Path checkpoints) {
-        return new Trainer(device, config, TestModel.SHAPE, new Brightness(0), PROMPTS, checkpoints);
+        return new Trainer(device, config, new Brightness(0), PROMPTS, checkpoints);
     }
 
     @ParameterizedTest
@@ -221,7 +218,7 @@ class TrainerTest {
         public static void main(String[] args) throws Exception {
             weights = Path.of(args[1]);
             Path run = Path.of(args[0]);
-            try (Device d = Device.open(); Trainer t = new Trainer(d, config("train.iterations=12"), TestModel.SHAPE, new Brightness(0), PROMPTS, run)) {
+            try (Device d = Device.open(); Trainer t = new Trainer(d, config("train.iterations=12"), new Brightness(0), PROMPTS, run)) {
                 t.resume();
                 Files.createFile(run.resolve("begun-" + ProcessHandle.current().pid()));
                 t.run(new Recorder(), () -> false);
@@ -247,7 +244,7 @@ class TrainerTest {
 
     @Test
     void aRewardThatIsNoNumberEndsTheRunInOneLine() throws Exception {
-        try (Trainer t = new Trainer(device, config(), TestModel.SHAPE, new Brightness(Float.NaN), PROMPTS, Files.createTempDirectory(folder, "run"))) {
+        try (Trainer t = new Trainer(device, config(), new Brightness(Float.NaN), PROMPTS, Files.createTempDirectory(folder, "run"))) {
             String message = assertThrows(TrainingException.class, () -> t.run(new Recorder(), () -> false)).getMessage();
             assertTrue(message.contains("reward brightness of 'AAA'") && message.contains("NaN") && !message.contains("\n"), message);
         }
