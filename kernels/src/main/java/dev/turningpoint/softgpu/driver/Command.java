@@ -142,6 +142,20 @@ final class Command implements Task {
 
     /** Runs on the stream's thread. A fault poisons the context. */
     void execute(StreamQueue.Executor self) {
+        if (!Profile.ON || kind == Kind.GRAPH || isBookkeeping()) {
+            run(self);
+            return;
+        }
+        long began = System.nanoTime();
+        run(self);
+        Profile.add(switch (kind) {
+            case KERNEL -> code.function.kernel.name();
+            case MATMUL -> object.toString();
+            default -> kind.name().toLowerCase(java.util.Locale.ROOT);
+        }, System.nanoTime() - began);
+    }
+
+    private void run(StreamQueue.Executor self) {
         switch (kind) {
             case KERNEL -> {
                 int fault = self.job.run(self, this, (long) gx * gy * gz);

@@ -331,6 +331,11 @@ final class Matmul {
         }
     }
 
+    @Override
+    public String toString() {
+        return "product n " + shape.n() + " k " + shape.k() + (shape.aTransposed() ? " a^T" : "") + (shape.bTransposed() ? " b^T" : "") + (shape.inputType() == CublasLtFunctions.R_32F ? " f32" : " bf16");
+    }
+
     boolean servesActivation() {
         return !byDepth;
     }
