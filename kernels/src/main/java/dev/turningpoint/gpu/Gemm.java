@@ -179,7 +179,7 @@ public final class Gemm implements AutoCloseable {
      *
      * @param m         rows of the result; 0 does nothing
      * @param a         address of a, a multiple of 16, as b and c
-     * @param lda       elements from one row of a to the next, as stored; likewise ldb, ldc
+     * @param lda       elements from one row of a to the next, as stored: the width of a row, or a multiple of 16 bytes; likewise ldb, ldc
      * @param biasRow   address of the bias, [n] of the result's type; unused without bias
      * @param alphaFactor factor of the product
      * @param betaFactor  factor of what c holds; 0 never reads it
