@@ -257,9 +257,18 @@ class DeviceTest {
 
     @Test
     void aBadModuleAndAMissingKernelAreNamed() {
-        var bad = new String(axpy(), StandardCharsets.UTF_8).replace("fma.rn.f32", "frobnicate.f32").getBytes(StandardCharsets.UTF_8);
-        var e = assertThrows(GpuException.class, () -> device.load("broken.ptx", bad).close());
-        assertTrue(e.getMessage().contains("broken.ptx") && e.getMessage().contains("CUDA_ERROR_INVALID_PTX (218)") && e.getMessage().contains("frobnicate"), e.getMessage());
+        var text = new String(axpy(), StandardCharsets.UTF_8);
+        var e = assertThrows(GpuException.class, () -> device.load("broken.ptx", text.replace("%f2, %f1, %f3;", "%f2, ((").getBytes(StandardCharsets.UTF_8)).close());
+        assertTrue(e.getMessage().startsWith("loading broken.ptx (") && e.getMessage().contains("CUDA_ERROR_INVALID_PTX (218)"), e.getMessage());
+        assertTrue(e.getMessage().contains("line ") || e.getMessage().contains(":"), "where: " + e.getMessage());
+        // An instruction that nobody knows is refused at the latest when its kernel is launched.
+        var unknown = assertThrows(GpuException.class, () -> {
+            try (var module = device.load("unknown.ptx", text.replace("fma.rn.f32", "frobnicate.f32").getBytes(StandardCharsets.UTF_8)); var x = device.allocate(512, "x")) {
+                arguments(module.kernel("axpy"), x, x, 1f, 1, 1).launch(stream);
+                stream.synchronize();
+            }
+        });
+        assertTrue(unknown.getMessage().contains("frobnicate"), unknown.getMessage());
         try (var module = device.load(AXPY, axpy())) {
             var missing = assertThrows(GpuException.class, () -> module.kernel("axpy_bf16"));
             assertTrue(missing.getMessage().startsWith("looking for kernel axpy_bf16 in axpy.ptx failed: CUDA_ERROR_NOT_FOUND (500)"), missing.getMessage());
