@@ -11,6 +11,10 @@ public class GpuException extends RuntimeException {
 
     private static final long serialVersionUID = 1;
 
+    /** As much as the driver keeps. */
+    private static final int LOG_BYTES = 25600;
+    private static String lastLogLine = "";
+
     private final String error;
 
     public GpuException(String message) {
@@ -49,8 +53,22 @@ public class GpuException extends RuntimeException {
             MemorySegment text = arena.allocate(ValueLayout.ADDRESS);
             String name = Cuda.cuGetErrorName(result, text) == 0 ? string(text) : "CUresult " + result;
             String meaning = Cuda.cuGetErrorString(result, text) == 0 ? string(text) : "";
-            return new GpuException(call + " failed: " + name + " (" + result + ")" + (details.isEmpty() ? "" : "; " + details) + "." + advice(result, meaning), name);
+            var why = details.isEmpty() ? driverLog(arena) : details;
+            return new GpuException(call + " failed: " + name + " (" + result + ")" + (why.isEmpty() ? "" : "; " + why) + (why.endsWith(".") ? "" : ".") + advice(result, meaning), name);
         }
+    }
+
+    /** What the driver's own log says of the failure, if it has said something new. */
+    private static synchronized String driverLog(Arena arena) {
+        MemorySegment size = arena.allocate(ValueLayout.JAVA_LONG), text = arena.allocate(LOG_BYTES);
+        size.set(ValueLayout.JAVA_LONG, 0, LOG_BYTES);
+        if (Cuda.cuLogsDumpToMemory(MemorySegment.NULL, text, size, 0) != 0) return "";
+        var lines = text.getString(0).strip();
+        var last = lines.substring(lines.lastIndexOf('\n') + 1).strip();
+        // A line of NVIDIA's driver has its time in it: the same line again belongs to an older failure.
+        if (last.equals(lastLogLine) && !Device.isSoftware()) return "";
+        lastLogLine = last;
+        return last;
     }
 
     /** The failure of a cuBLASLt call. */

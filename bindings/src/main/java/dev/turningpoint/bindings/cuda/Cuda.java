@@ -8015,6 +8015,69 @@ public class Cuda extends Cuda$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class cuLogsDumpToMemory {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            Cuda.C_INT,
+            Cuda.C_POINTER,
+            Cuda.C_POINTER,
+            Cuda.C_POINTER,
+            Cuda.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuLogsDumpToMemory");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned int flags)
+     * }
+     */
+    public static FunctionDescriptor cuLogsDumpToMemory$descriptor() {
+        return cuLogsDumpToMemory.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned int flags)
+     * }
+     */
+    public static MethodHandle cuLogsDumpToMemory$handle() {
+        return cuLogsDumpToMemory.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned int flags)
+     * }
+     */
+    public static MemorySegment cuLogsDumpToMemory$address() {
+        return cuLogsDumpToMemory.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned int flags)
+     * }
+     */
+    public static int cuLogsDumpToMemory(MemorySegment iterator, MemorySegment buffer, MemorySegment size, int flags) {
+        var mh$ = cuLogsDumpToMemory.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuLogsDumpToMemory", iterator, buffer, size, flags);
+            }
+            return (int)mh$.invokeExact(iterator, buffer, size, flags);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
     private static final MemorySegment CU_STREAM_LEGACY = MemorySegment.ofAddress(1L);
     /**
      * {@snippet lang=c :
