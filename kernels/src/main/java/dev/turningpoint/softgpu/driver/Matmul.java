@@ -14,13 +14,14 @@ import java.util.concurrent.ConcurrentHashMap;
  * blocks the sum over k, and that would show in nearly every element). What is left over at the end is computed by a chunk that overlaps the one before, or padded with zeros.
  *
  * <p><b>By depth.</b> A weight gradient has few rows and a long sum over tokens: both operands are read with the summed dimension outermost. It is cut along that
- * sum into pieces of fixed length, which the workers share, and the partial results are added in order. Bits depend on the shape alone, never on the number of threads.
+ * sum into pieces, which the workers share, and the partial results are added in order. Bits depend on the shape alone, never on the number of threads.
  */
 final class Matmul {
     static final int BASE = 96;
-    private static final int[] SIZES = {16, 48, 96, 192};
-    /** Length of a piece of the sum, and the length from which a sum is cut. */
-    private static final long PIECE = 1024;
+    private static final int[] SIZES = {16, 32, 48, 64, 96, 192};
+    private static final int BASE_INDEX = 4, LARGE_INDEX = 5;
+    /** The length from which a sum is cut, and bounds of its pieces: a quarter of the sum, so that few tokens keep several cores busy too. */
+    private static final long DEEP = 512, SHORTEST_PIECE = 256, LONGEST_PIECE = 1024;
     private static final long MOST_PARTIAL_BYTES = 64L << 20;
     private static final Map<Shape, Matmul> PLANS = new ConcurrentHashMap<>();
 
@@ -42,7 +43,7 @@ final class Matmul {
 
     private Matmul(Shape shape) {
         this.shape = shape;
-        byDepth = shape.aTransposed() && shape.k() >= 2 * PIECE;
+        byDepth = shape.aTransposed() && shape.k() >= DEEP;
     }
 
     static Matmul plan(Shape shape) {
@@ -74,15 +75,15 @@ final class Matmul {
             if (m % rows != 0) product(m % rows, shape.k());
             return product(rows, shape.k());
         }
-        int best = 2;
-        if (m >= 4L * 192 * Workers.THREADS) best = 3;
+        int best = BASE_INDEX;
+        if (m >= 4L * SIZES[LARGE_INDEX] * Workers.THREADS) best = LARGE_INDEX;
         else while (best > 0 && SIZES[best - 1] >= m) best--;
         Object p = sized(best);
         return p == DIFFERS ? base() : (Product) p;
     }
 
     private Product base() {
-        return (Product) sized(2);
+        return (Product) sized(BASE_INDEX);
     }
 
     private Object sized(int index) {
@@ -156,7 +157,7 @@ final class Matmul {
     /** Longer pieces where the partial results would be too large. */
     private long pieceLength(long m) {
         long most = Math.max(1, MOST_PARTIAL_BYTES / (m * shape.n() * 4));
-        long length = PIECE;
+        long length = Math.clamp((shape.k() / 4 + 15) / 16 * 16, SHORTEST_PIECE, LONGEST_PIECE);
         while ((shape.k() + length - 1) / length > most) length *= 2;
         return Math.min(length, shape.k());
     }
