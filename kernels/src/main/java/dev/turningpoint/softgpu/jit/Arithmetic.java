@@ -1,0 +1,856 @@
+package dev.turningpoint.softgpu.jit;
+
+import dev.turningpoint.softgpu.analysis.KernelAnalysis;
+import dev.turningpoint.softgpu.analysis.Shape;
+import dev.turningpoint.softgpu.ptx.Instruction;
+import dev.turningpoint.softgpu.ptx.Operand;
+import dev.turningpoint.softgpu.ptx.PtxType;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/** Everything that computes registers from registers: integers, floats, conversions, comparisons, moves, and what passes between lanes. */
+final class Arithmetic {
+    private final KernelEmitter k;
+    private final Ir ir;
+
+    // of the instruction being emitted
+    private Instruction i;
+    private Shape shape;
+    private boolean vec;
+
+    Arithmetic(KernelEmitter k) { this.k = k; this.ir = k.ir; }
+
+    void emit(Instruction instruction) {
+        i = instruction;
+        switch (i.opcode()) {
+            case "shfl" -> { shuffle(); return; }
+            case "vote" -> { vote(); return; }
+            case "activemask" -> { shape = Shape.UNIFORM; vec = false; put(ir.maskBits(k.activeMask()), "i32"); return; }
+            case "redux" -> { redux(); return; }
+            case "match" -> { match(); return; }
+            default -> { }
+        }
+        shape = k.analysis.result(i);
+        // A write into a register whose other definitions vary may still be computed once.
+        vec = shape.isVarying();
+        if (k.guardVaries(i)) {   // the guard made it varying, not the value
+            boolean uniform = true;
+            for (int n = 1; n < i.operands().size(); n++) uniform &= k.analysis.of(i.operand(n)).isUniform();
+            if (uniform) { vec = false; shape = Shape.UNIFORM; }
+        }
+        if (!vec && shape.constant() != null && i.operand(0) instanceof Operand.Reg d && !Ir.isFloat(KernelEmitter.typeOf(d.register().type()))) {
+            String t = KernelEmitter.typeOf(d.register().type());
+            k.writeScalar(d, Ir.integer(t, shape.constant() + shape.pattern()[0]), t, shape);
+            return;
+        }
+        PtxType t = i.type();
+        if (t == null && !i.is("bar")) throw k.refuse(i, "no type");
+        switch (i.opcode()) {
+            case "mov" -> move(t);
+            case "cvta" -> address();
+            case "cvt" -> convert();
+            case "setp" -> compare(true);
+            case "set" -> compare(false);
+            case "selp" -> {
+                String y = natural(t);
+                Long known = k.analysis.of(i.operand(3)).value();
+                if (known != null && i.operand(3) instanceof Operand.Reg p) put(get((known != 0) != p.negated() ? 1 : 2, y), y);
+                else put(ir.select(y, vec, get(3, "i1"), get(1, y), get(2, y)), y);
+            }
+            case "slct" -> {
+                List<PtxType> both = KernelAnalysis.types(i);
+                String y = natural(both.get(0)), c = natural(both.get(1));
+                String q = ir.compare(both.get(1).isFloat() ? "oge" : "sge", c, vec, get(3, c), constant(c, 0));
+                put(ir.select(y, vec, q, get(1, y), get(2, y)), y);
+            }
+            default -> {
+                if (t == PtxType.PRED) logic("i1");
+                else if (t.isFloat()) real(t);
+                else integer(t);
+            }
+        }
+    }
+
+    private static String natural(PtxType t) { return KernelEmitter.typeOf(t); }
+    private String get(int n, String type) { return k.value(i.operand(n), type, vec); }
+    private void put(String v, String type) { k.write(i.operand(0), v, type, vec, shape); }
+    private String constant(String type, long v) { return Ir.isFloat(type) ? Ir.constant(type, vec, (double) v) : Ir.constant(type, vec, v); }
+    private String op(String o, String type, String a, String b) { return ir.binary(o, type, vec, a, b); }
+
+    private void only(String... allowed) {
+        var ok = List.of(allowed);
+        for (String m : i.modifiers()) if (PtxType.of(m) == null && !ok.contains(m)) throw k.refuse(i, "modifier ." + m);
+    }
+
+    // ---- moves
+
+    private void move(PtxType t) {
+        Operand d = i.operand(0), s = i.operand(1);
+        if (s instanceof Operand.Vector v) { pack(t, v.elements()); return; }
+        if (d instanceof Operand.Vector v) { unpack(t, v.elements()); return; }
+        if (t == PtxType.B128) throw k.refuse(i, "");
+        String y = d instanceof Operand.Reg r ? natural(r.register().type()) : natural(t);
+        if (Ir.bytes(y) != t.bytes() && t != PtxType.PRED) y = natural(t);
+        put(get(1, y), y);
+    }
+
+    private void pack(PtxType t, List<Operand> parts) {
+        String whole = "i" + t.bits(), part = "i" + t.bits() / parts.size();
+        String r = null;
+        for (int n = 0; n < parts.size(); n++) {
+            String x = ir.cast("zext", part, whole, vec, k.value(parts.get(n), part, vec));
+            if (n > 0) x = op("shl", whole, x, constant(whole, (long) n * Ir.bytes(part) * 8));
+            r = r == null ? x : op("or", whole, r, x);
+        }
+        put(r, whole);
+    }
+
+    private void unpack(PtxType t, List<Operand> parts) {
+        String whole = "i" + t.bits(), part = "i" + t.bits() / parts.size();
+        String v = get(1, whole);
+        for (int n = 0; n < parts.size(); n++) {
+            if (parts.get(n) instanceof Operand.Sink) continue;
+            String x = n == 0 ? v : op("lshr", whole, v, constant(whole, (long) n * Ir.bytes(part) * 8));
+            k.write(parts.get(n), ir.cast("trunc", whole, part, vec, x), part, vec, Shape.UNIFORM);
+        }
+    }
+
+    private void address() {
+        String y = natural(i.type()), v = get(1, y);
+        if (i.has("shared")) {
+            String base = k.convert(ir.temp("ptrtoint ptr %shared to i64"), "i64", y, false);
+            v = op(i.has("to") ? "sub" : "add", y, v, vec ? ir.splat(y, base) : base);
+        } else if (i.has("local")) {
+            if (i.has("to")) {
+                // back to an offset: the lane's own part is taken off again
+                String base = k.localBase();
+                put(op("sub", "i64", v, vec ? base : ir.temp("extractelement <32 x i64> " + base + ", i64 0")), "i64");
+                return;
+            }
+            k.writeVector(i.operand(0), ir.binary("add", "i64", true, vec ? v : k.vector(i.operand(1), "i64"), k.localBase()), "i64");
+            return;
+        } else if (i.has("param")) throw k.refuse(i, "");
+        put(v, y);
+    }
+
+    // ---- comparisons
+
+    private void compare(boolean predicate) {
+        List<PtxType> types = KernelAnalysis.types(i);
+        PtxType t = types.get(types.size() - 1);
+        String cmp = i.modifiers().get(0), logic = null;
+        for (String m : i.modifiers()) if (m.equals("and") || m.equals("or") || m.equals("xor")) logic = m;
+        String r;
+        if (t.isFloat() && t != PtxType.F16X2 && t != PtxType.BF16X2) {
+            String y = work(t);
+            String a = flushed(floating(1, t), y), b = flushed(floating(2, t), y);
+            String p = switch (cmp) {
+                case "eq" -> "oeq"; case "ne" -> "one"; case "lt" -> "olt"; case "le" -> "ole"; case "gt" -> "ogt"; case "ge" -> "oge";
+                case "equ" -> "ueq"; case "neu" -> "une"; case "ltu" -> "ult"; case "leu" -> "ule"; case "gtu" -> "ugt"; case "geu" -> "uge";
+                case "num" -> "ord"; case "nan" -> "uno";
+                default -> throw k.refuse(i, "comparison " + cmp);
+            };
+            r = ir.compare(p, y, vec, a, b);
+        } else if (t.isFloat()) throw k.refuse(i, "");
+        else {
+            String y = natural(t), s = t.isSigned() ? "s" : "u";
+            String p = switch (cmp) {
+                case "eq", "ne" -> cmp; case "lt", "le", "gt", "ge" -> s + cmp;
+                case "lo" -> "ult"; case "ls" -> "ule"; case "hi" -> "ugt"; case "hs" -> "uge";
+                default -> throw k.refuse(i, "comparison " + cmp);
+            };
+            r = ir.compare(p, y, vec, get(1, y), get(2, y));
+        }
+        String no = null;
+        if (logic != null) {
+            String c = get(3, "i1");
+            no = op(logic, "i1", op("xor", "i1", r, constant("i1", 1)), c);
+            r = op(logic, "i1", r, c);
+        }
+        if (!predicate) {
+            PtxType d = types.get(0);
+            String y = d == PtxType.F32 ? "float" : "i32";
+            put(ir.select(y, vec, r, y.equals("float") ? Ir.constant("float", vec, 1.0) : constant("i32", -1), constant(y, 0)), y);
+        } else if (i.operand(0) instanceof Operand.Pair p) {
+            if (no == null) no = op("xor", "i1", r, constant("i1", 1));
+            k.write(p.first(), r, "i1", vec, shape);
+            k.write(p.second(), no, "i1", vec, shape);
+        } else put(r, "i1");
+    }
+
+    // ---- integers
+
+    private void logic(String y) {
+        switch (i.opcode()) {
+            case "and", "or", "xor" -> put(op(i.opcode(), y, get(1, y), get(2, y)), y);
+            case "not" -> put(op("xor", y, get(1, y), constant(y, -1)), y);
+            case "cnot" -> put(ir.cast("zext", "i1", y, vec, ir.compare("eq", y, vec, get(1, y), constant(y, 0))), y);
+            default -> throw k.refuse(i, "");
+        }
+    }
+
+    private void integer(PtxType t) {
+        String y = natural(t);
+        boolean signed = t.isSigned();
+        String s = signed ? "s" : "u";
+        int bits = t.bits();
+        if (i.has("cc")) throw k.refuse(i, "carries");
+        switch (i.opcode()) {
+            case "and", "or", "xor", "not", "cnot" -> logic(y);
+            case "add", "sub" -> {
+                only("sat");
+                if (i.has("sat")) put(ir.intrinsic(s + i.opcode() + ".sat", y, vec, get(1, y), get(2, y)), y);
+                else put(op(i.opcode(), y, get(1, y), get(2, y)), y);
+            }
+            case "mul", "mad" -> multiply(t, y, signed);
+            case "mul24", "mad24" -> {
+                if (!i.has("lo")) throw k.refuse(i, "");
+                String a = low24(get(1, y), signed), b = low24(get(2, y), signed);
+                String p = op("mul", y, a, b);
+                put(i.is("mad24") ? op("add", y, p, get(3, y)) : p, y);
+            }
+            case "sad" -> {
+                String a = get(1, y), b = get(2, y);
+                String d = op("sub", y, ir.intrinsic(s + "max", y, vec, a, b), ir.intrinsic(s + "min", y, vec, a, b));
+                put(op("add", y, d, get(3, y)), y);
+            }
+            case "div", "rem" -> divide(y, signed);
+            case "abs" -> { String a = get(1, y); put(ir.select(y, vec, ir.compare("slt", y, vec, a, constant(y, 0)), op("sub", y, constant(y, 0), a), a), y); }
+            case "neg" -> put(op("sub", y, constant(y, 0), get(1, y)), y);
+            case "min", "max" -> { only(); put(ir.intrinsic(s + i.opcode(), y, vec, get(1, y), get(2, y)), y); }
+            case "popc" -> put(narrow(ir.intrinsic("ctpop", y, vec, get(1, y)), y), "i32");
+            case "clz" -> put(narrow(ir.countZeros("ctlz", y, vec, get(1, y)), y), "i32");
+            case "brev" -> put(ir.intrinsic("bitreverse", y, vec, get(1, y)), y);
+            case "bfind" -> {
+                String a = get(1, y);
+                if (signed) a = op("xor", y, a, op("ashr", y, a, constant(y, bits - 1)));
+                String z = narrow(ir.countZeros("ctlz", y, vec, a), y);
+                if (i.has("shiftamt")) put(ir.select("i32", vec, ir.compare("eq", y, vec, a, constant(y, 0)), constant("i32", -1), z), "i32");
+                else put(op("sub", "i32", constant("i32", bits - 1), z), "i32");
+            }
+            case "shl", "shr" -> shift(y, signed, bits);
+            case "shf" -> funnel();
+            case "bfe" -> bitFieldExtract(y, signed, bits);
+            case "bfi" -> bitFieldInsert(y, bits);
+            case "prmt" -> permute();
+            case "lop3" -> lop3(y);
+            case "dp4a" -> dp4a();
+            default -> throw k.refuse(i, "");
+        }
+    }
+
+    private String narrow(String v, String y) { return ir.cast(y.equals("i64") ? "trunc" : "zext", y, "i32", vec, v); }
+
+    private String low24(String v, boolean signed) {
+        String x = op("shl", "i32", v, constant("i32", 8));
+        return op(signed ? "ashr" : "lshr", "i32", x, constant("i32", 8));
+    }
+
+    private void multiply(PtxType t, String y, boolean signed) {
+        only("lo", "hi", "wide", "sat");
+        if (i.has("sat")) throw k.refuse(i, "");
+        boolean add = i.is("mad");
+        String w = "i" + t.bits() * 2, ext = signed ? "sext" : "zext";
+        if (i.has("wide")) {
+            String p = op("mul", w, ir.cast(ext, y, w, vec, get(1, y)), ir.cast(ext, y, w, vec, get(2, y)));
+            put(add ? op("add", w, p, get(3, w)) : p, w);
+        } else if (i.has("hi")) {
+            String p = op("mul", w, ir.cast(ext, y, w, vec, get(1, y)), ir.cast(ext, y, w, vec, get(2, y)));
+            p = op("lshr", w, p, Ir.constant2(w, vec, t.bits()));
+            String h = ir.cast("trunc", w, y, vec, p);
+            put(add ? op("add", y, h, get(3, y)) : h, y);
+        } else {
+            String p = op("mul", y, get(1, y), get(2, y));
+            put(add ? op("add", y, p, get(3, y)) : p, y);
+        }
+    }
+
+    /** Division by zero gives all ones (remainder: the dividend), as the hardware does; the smallest number by -1 wraps around. */
+    private void divide(String y, boolean signed) {
+        String a = get(1, y), b = get(2, y);
+        boolean rem = i.is("rem");
+        Long known = k.analysis.of(i.operand(2)).value();
+        if (known != null && known != 0 && known != -1) {
+            put(op((signed ? "s" : "u") + (rem ? "rem" : "div"), y, a, b), y);
+            return;
+        }
+        String zero = ir.compare("eq", y, vec, b, constant(y, 0));
+        String safe = ir.select(y, vec, zero, constant(y, 1), b);
+        if (signed) {
+            String minus = ir.compare("eq", y, vec, b, constant(y, -1));
+            safe = ir.select(y, vec, minus, constant(y, 1), safe);
+            String q = op(rem ? "srem" : "sdiv", y, a, safe);
+            if (!rem) q = ir.select(y, vec, minus, op("sub", y, constant(y, 0), a), q);
+            put(ir.select(y, vec, zero, rem ? a : constant(y, -1), q), y);
+        } else {
+            String q = op(rem ? "urem" : "udiv", y, a, safe);
+            put(ir.select(y, vec, zero, rem ? a : constant(y, -1), q), y);
+        }
+    }
+
+    /** Amounts beyond the width clamp to it; LLVM's shifts are undefined there. */
+    private void shift(String y, boolean signed, int bits) {
+        String a = get(1, y);
+        String o = i.is("shl") ? "shl" : signed ? "ashr" : "lshr";
+        Long n = k.analysis.of(i.operand(2)).value();
+        if (n != null && n >= 0 && n < bits) { put(op(o, y, a, constant(y, n)), y); return; }
+        String by = get(2, "i32");
+        if (o.equals("ashr")) {
+            put(op(o, y, a, resize(ir.intrinsic("umin", "i32", vec, by, constant("i32", bits - 1)), y)), y);
+            return;
+        }
+        String inside = ir.compare("ult", "i32", vec, by, constant("i32", bits));
+        String safe = resize(op("and", "i32", by, constant("i32", bits - 1)), y);
+        put(ir.select(y, vec, inside, op(o, y, a, safe), constant(y, 0)), y);
+    }
+
+    private String resize(String v, String y) { return ir.cast(Ir.bytes(y) > 4 ? "zext" : "trunc", "i32", y, vec, v); }
+
+    private void funnel() {
+        boolean left = i.has("l");
+        String lo = get(1, "i32"), hi = get(2, "i32"), n = get(3, "i32");
+        if (i.has("wrap")) {
+            String m = op("and", "i32", n, constant("i32", 31));
+            put(ir.intrinsic(left ? "fshl" : "fshr", "i32", vec, hi, lo, m), "i32");
+            return;
+        }
+        String w = op("or", "i64", op("shl", "i64", ir.cast("zext", "i32", "i64", vec, hi), constant("i64", 32)), ir.cast("zext", "i32", "i64", vec, lo));
+        String c = ir.cast("zext", "i32", "i64", vec, ir.intrinsic("umin", "i32", vec, n, constant("i32", 32)));
+        String r = left ? op("lshr", "i64", op("shl", "i64", w, c), constant("i64", 32)) : op("lshr", "i64", w, c);
+        put(ir.cast("trunc", "i64", "i32", vec, r), "i32");
+    }
+
+    private void bitFieldExtract(String y, boolean signed, int bits) {
+        String pos = op("and", "i32", get(2, "i32"), constant("i32", 255)), len = op("and", "i32", get(3, "i32"), constant("i32", 255));
+        if (bits == 32) {
+            // in 64 bits the sign (or zero) beyond the value is there to be shifted in
+            String a = ir.cast(signed ? "sext" : "zext", "i32", "i64", vec, get(1, "i32"));
+            String p = ir.cast("zext", "i32", "i64", vec, ir.intrinsic("umin", "i32", vec, pos, constant("i32", 63)));
+            String v = op(signed ? "ashr" : "lshr", "i64", a, p);
+            String n = ir.intrinsic("umin", "i32", vec, len, constant("i32", 32));
+            String drop = ir.cast("zext", "i32", "i64", vec, ir.intrinsic("umin", "i32", vec, op("sub", "i32", constant("i32", 64), n), constant("i32", 63)));
+            String r = ir.cast("trunc", "i64", "i32", vec, op(signed ? "ashr" : "lshr", "i64", op("shl", "i64", v, drop), drop));
+            put(ir.select("i32", vec, ir.compare("eq", "i32", vec, len, constant("i32", 0)), constant("i32", 0), r), "i32");
+            return;
+        }
+        String a = get(1, "i64");
+        String p = ir.intrinsic("umin", "i32", vec, pos, constant("i32", 63));
+        String far = ir.compare("ugt", "i32", vec, pos, constant("i32", 63));
+        String v = op(signed ? "ashr" : "lshr", "i64", a, ir.cast("zext", "i32", "i64", vec, p));
+        if (!signed) v = ir.select("i64", vec, far, constant("i64", 0), v);
+        String n = ir.intrinsic("umin", "i32", vec, len, constant("i32", 64));
+        String drop = ir.cast("zext", "i32", "i64", vec, ir.intrinsic("umin", "i32", vec, op("sub", "i32", constant("i32", 64), n), constant("i32", 63)));
+        String r = op(signed ? "ashr" : "lshr", "i64", op("shl", "i64", v, drop), drop);
+        put(ir.select("i64", vec, ir.compare("eq", "i32", vec, len, constant("i32", 0)), constant("i64", 0), r), "i64");
+    }
+
+    private void bitFieldInsert(String y, int bits) {
+        String a = get(1, y), b = get(2, y);
+        String pos = op("and", "i32", get(3, "i32"), constant("i32", 255)), len = op("and", "i32", get(4, "i32"), constant("i32", 255));
+        String p = resize(ir.intrinsic("umin", "i32", vec, pos, constant("i32", bits - 1)), y);
+        String n = resize(ir.intrinsic("umin", "i32", vec, len, constant("i32", bits - 1)), y);
+        String ones = op("sub", y, op("shl", y, constant(y, 1), n), constant(y, 1));
+        ones = ir.select(y, vec, ir.compare("uge", "i32", vec, len, constant("i32", bits)), constant(y, -1), ones);
+        String m = op("shl", y, ones, p);
+        m = ir.select(y, vec, ir.compare("uge", "i32", vec, pos, constant("i32", bits)), constant(y, 0), m);
+        String in = op("and", y, op("shl", y, a, p), m);
+        put(op("or", y, in, op("and", y, b, op("xor", y, m, constant(y, -1)))), y);
+    }
+
+    private void permute() {
+        for (String m : List.of("f4e", "b4e", "rc8", "ecl", "ecr", "rc16")) if (i.has(m)) throw k.refuse(i, "");
+        String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")),
+                op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(2, "i32")), constant("i64", 32)));
+        Long sel = k.analysis.of(i.operand(3)).value();
+        String r = null;
+        for (int b = 0; b < 4; b++) {
+            String x;
+            if (sel != null) {
+                int c = (int) (sel >> 4 * b) & 15;
+                x = ir.cast("trunc", "i64", "i32", vec, op("lshr", "i64", w, constant("i64", (c & 7) * 8L)));
+                if ((c & 8) != 0) x = op("ashr", "i32", op("shl", "i32", x, constant("i32", 24)), constant("i32", 31));
+            } else {
+                String c = op("lshr", "i32", get(3, "i32"), constant("i32", 4 * b));
+                String by = ir.cast("zext", "i32", "i64", vec, op("shl", "i32", op("and", "i32", c, constant("i32", 7)), constant("i32", 3)));
+                x = ir.cast("trunc", "i64", "i32", vec, op("lshr", "i64", w, by));
+                String sign = op("ashr", "i32", op("shl", "i32", x, constant("i32", 24)), constant("i32", 31));
+                x = ir.select("i32", vec, ir.compare("ne", "i32", vec, op("and", "i32", c, constant("i32", 8)), constant("i32", 0)), sign, x);
+            }
+            x = op("and", "i32", x, constant("i32", 255));
+            if (b > 0) x = op("shl", "i32", x, constant("i32", 8 * b));
+            r = r == null ? x : op("or", "i32", r, x);
+        }
+        put(r, "i32");
+    }
+
+    private void lop3(String y) {
+        if (i.operand(0) instanceof Operand.Pair) throw k.refuse(i, "with a predicate result");
+        String a = get(1, y), b = get(2, y), c = get(3, y);
+        int table = (int) (long) k.analysis.of(i.operand(4)).value();
+        String[] in = {c, b, a}, not = new String[3];
+        for (int n = 0; n < 3; n++) not[n] = op("xor", y, in[n], constant(y, -1));
+        String r = constant(y, 0);
+        for (int row = 0; row < 8; row++) {
+            if ((table >> row & 1) == 0) continue;
+            String term = null;
+            for (int n = 2; n >= 0; n--) {
+                String x = (row >> n & 1) != 0 ? in[n] : not[n];
+                term = term == null ? x : op("and", y, term, x);
+            }
+            r = op("or", y, r, term);
+        }
+        put(r, y);
+    }
+
+    private void dp4a() {
+        List<PtxType> t = KernelAnalysis.types(i);
+        String a = get(1, "i32"), b = get(2, "i32"), r = get(3, "i32");
+        for (int n = 0; n < 4; n++) {
+            String[] x = {a, b};
+            for (int q = 0; q < 2; q++)
+                x[q] = op(t.get(q).isSigned() ? "ashr" : "lshr", "i32", op("shl", "i32", x[q], constant("i32", 24 - 8 * n)), constant("i32", 24));
+            r = op("add", "i32", r, op("mul", "i32", x[0], x[1]));
+        }
+        put(r, "i32");
+    }
+
+    // ---- floats
+
+    /** The type a float operation is computed in: half and bfloat16 go through single. */
+    private static String work(PtxType t) { return t == PtxType.F64 ? "double" : "float"; }
+
+    private String floating(int n, PtxType t) { return widened(t == PtxType.F16 || t == PtxType.BF16 ? get(n, "i16") : get(n, work(t)), t); }
+
+    private String widened(String v, PtxType t) {
+        if (t == PtxType.F16) return ir.cast("fpext", "half", "float", vec, ir.cast("bitcast", "i16", "half", vec, v));
+        if (t == PtxType.BF16) return bfloatToFloat(v);
+        return v;
+    }
+
+    private String bfloatToFloat(String v) {
+        return ir.cast("bitcast", "i32", "float", vec, op("shl", "i32", ir.cast("zext", "i16", "i32", vec, v), constant("i32", 16)));
+    }
+
+    /** To 16 bits, round to nearest even. */
+    private String narrowed(String v, String from, PtxType t) {
+        String to = t == PtxType.F16 ? "half" : "bfloat";
+        return ir.cast("bitcast", to, "i16", vec, ir.cast("fptrunc", from, to, vec, v));
+    }
+
+    private String flushed(String v, String y) {
+        if (!i.has("ftz") || !y.equals("float")) return v;
+        String small = ir.compare("olt", y, vec, ir.intrinsic("fabs", y, vec, v), Ir.constant(y, vec, 0x1p-126));
+        return ir.select(y, vec, small, ir.intrinsic("copysign", y, vec, Ir.constant(y, vec, 0.0), v), v);
+    }
+
+    private String saturated(String v, String y) {
+        if (!i.has("sat")) return v;
+        String low = ir.select(y, vec, ir.compare("ogt", y, vec, v, Ir.constant(y, vec, 0.0)), v, Ir.constant(y, vec, 0.0));   // NaN becomes 0
+        return ir.select(y, vec, ir.compare("olt", y, vec, low, Ir.constant(y, vec, 1.0)), low, Ir.constant(y, vec, 1.0));
+    }
+
+    private void real(PtxType t) {
+        if (t == PtxType.F16X2 || t == PtxType.BF16X2) { packed(t); return; }
+        if (t == PtxType.F16 || t == PtxType.BF16) {
+            int n = i.operands().size() - 1;
+            var raw = new ArrayList<String>();
+            for (int a = 1; a <= n; a++) raw.add(get(a, "i16"));
+            put(half(t, raw), "i16");
+            return;
+        }
+        String y = work(t);
+        boolean directed = i.has("rz") || i.has("rm") || i.has("rp");
+        var a = new ArrayList<String>();
+        for (int n = 1; n < i.operands().size(); n++) a.add(i.is("testp") ? get(n, y) : flushed(get(n, y), y));
+        if (directed && switch (i.opcode()) { case "add", "sub", "mul", "fma", "mad" -> true; default -> false; }) {
+            put(saturated(flushed(directed(y, a), y), y), y);
+            return;
+        }
+        if (directed && !i.has("approx")) throw k.refuse(i, "directed rounding");
+        if (i.is("testp")) { testp(y, a.get(0)); return; }
+        put(saturated(flushed(real(y, a), y), y), y);
+    }
+
+    private String real(String y, List<String> a) {
+        String one = Ir.constant(y, vec, 1.0);
+        switch (i.opcode()) {
+            case "add", "sub", "mul", "div" -> { return op("f" + i.opcode(), y, a.get(0), a.get(1)); }
+            case "fma", "mad" -> { return ir.intrinsic("fma", y, vec, a.get(0), a.get(1), a.get(2)); }
+            case "neg" -> { return ir.temp("fneg " + Ir.type(y, vec) + " " + a.get(0)); }
+            case "abs" -> { return ir.intrinsic("fabs", y, vec, a.get(0)); }
+            case "rcp" -> { return op("fdiv", y, one, a.get(0)); }
+            case "sqrt" -> { return ir.intrinsic("sqrt", y, vec, a.get(0)); }
+            case "rsqrt" -> { return op("fdiv", y, one, ir.intrinsic("sqrt", y, vec, a.get(0))); }
+            case "copysign" -> { return ir.intrinsic("copysign", y, vec, a.get(1), a.get(0)); }
+            case "min", "max" -> {
+                if (a.size() > 2) throw k.refuse(i, "three operands");
+                return minMax(i.is("max"), y, a.get(0), a.get(1), i.has("NaN"), i.has("xorsign"));
+            }
+            case "ex2", "lg2", "sin", "cos", "tanh" -> {
+                if (!y.equals("float")) throw k.refuse(i, "");
+                return k.math.call(i.opcode(), vec, a.get(0));
+            }
+            default -> throw k.refuse(i, "");
+        }
+    }
+
+    private String minMax(boolean max, String y, String a, String b, boolean nan, boolean xorsign) {
+        if (xorsign) throw k.refuse(i, ".xorsign");
+        // the machine's own minimum: the second operand if either is NaN; then a NaN in b gives way to a
+        String r = ir.select(y, vec, ir.compare(max ? "ogt" : "olt", y, vec, a, b), a, b);
+        String bBad = ir.compare("uno", y, vec, b, b);
+        if (!nan) return ir.select(y, vec, bBad, a, r);
+        String aBad = ir.compare("uno", y, vec, a, a);
+        return ir.select(y, vec, aBad, a, r);
+    }
+
+    private void testp(String y, String a) {
+        String m = i.modifiers().get(0), abs = ir.intrinsic("fabs", y, vec, a), inf = Ir.constant(y, vec, Double.POSITIVE_INFINITY);
+        double least = y.equals("float") ? 0x1p-126 : Double.MIN_NORMAL;
+        String r = switch (m) {
+            case "finite" -> ir.compare("olt", y, vec, abs, inf);
+            case "infinite" -> ir.compare("oeq", y, vec, abs, inf);
+            case "number" -> ir.compare("ord", y, vec, a, a);
+            case "notanumber" -> ir.compare("uno", y, vec, a, a);
+            case "normal" -> op("and", "i1", ir.compare("oge", y, vec, abs, Ir.constant(y, vec, least)), ir.compare("olt", y, vec, abs, inf));
+            case "subnormal" -> op("and", "i1", ir.compare("olt", y, vec, abs, Ir.constant(y, vec, least)), ir.compare("one", y, vec, abs, Ir.constant(y, vec, 0.0)));
+            default -> throw k.refuse(i, "");
+        };
+        put(r, "i1");
+    }
+
+    /**
+     * Add, multiply, fma of singles rounded towards zero, down or up: computed in double with the part that double lost, rounded to nearest,
+     * then corrected by one unit where nearest went to the wrong side.
+     */
+    private String directed(String y, List<String> a) {
+        if (!y.equals("float")) throw k.refuse(i, "directed rounding of doubles");
+        var d = new ArrayList<String>();
+        for (String x : a) d.add(ir.cast("fpext", "float", "double", vec, x));
+        String product = d.get(0), add = null;
+        switch (i.opcode()) {
+            case "add" -> add = d.get(1);
+            case "sub" -> add = ir.temp("fneg " + Ir.type("double", vec) + " " + d.get(1));
+            case "mul" -> product = op("fmul", "double", d.get(0), d.get(1));   // 48 bits: exact
+            default -> { product = op("fmul", "double", d.get(0), d.get(1)); add = d.get(2); }
+        }
+        String sum = product, lost = null;
+        if (add != null) {   // Knuth's two-sum
+            sum = op("fadd", "double", product, add);
+            String bb = op("fsub", "double", sum, product);
+            lost = op("fadd", "double", op("fsub", "double", product, op("fsub", "double", sum, bb)), op("fsub", "double", add, bb));
+        }
+        return roundDirected(sum, lost);
+    }
+
+    private String roundDirected(String sum, String lost) {
+        String f = ir.cast("fptrunc", "double", "float", vec, sum);
+        String back = ir.cast("fpext", "float", "double", vec, f);
+        String above = ir.compare("ogt", "double", vec, back, sum), below = ir.compare("olt", "double", vec, back, sum);
+        if (lost != null) {
+            String same = ir.compare("oeq", "double", vec, back, sum), zero = Ir.constant("double", vec, 0.0);
+            above = op("or", "i1", above, op("and", "i1", same, ir.compare("olt", "double", vec, lost, zero)));
+            below = op("or", "i1", below, op("and", "i1", same, ir.compare("ogt", "double", vec, lost, zero)));
+        }
+        String bits = ir.cast("bitcast", "float", "i32", vec, f);
+        String negative = ir.compare("slt", "i32", vec, bits, constant("i32", 0));
+        String towardZero = op("sub", "i32", bits, constant("i32", 1)), awayFromZero = op("add", "i32", bits, constant("i32", 1));
+        String down = ir.select("i32", vec, negative, awayFromZero, towardZero), up = ir.select("i32", vec, negative, towardZero, awayFromZero);
+        String zeroBits = ir.compare("oeq", "float", vec, f, Ir.constant("float", vec, 0.0));
+        down = ir.select("i32", vec, zeroBits, constant("i32", 0x80000001), down);
+        up = ir.select("i32", vec, zeroBits, constant("i32", 1), up);
+        String r;
+        if (i.has("rm")) r = ir.select("i32", vec, above, down, bits);
+        else if (i.has("rp")) r = ir.select("i32", vec, below, up, bits);
+        else {
+            String positive = ir.compare("ogt", "double", vec, sum, Ir.constant("double", vec, 0.0));
+            String wrong = ir.select("i1", vec, positive, above, below);
+            r = ir.select("i32", vec, wrong, ir.select("i32", vec, positive, down, up), bits);
+        }
+        return ir.cast("bitcast", "i32", "float", vec, r);
+    }
+
+    /** One 16-bit float operation on raw bits; fma in double so that it rounds once. */
+    private String half(PtxType t, List<String> raw) {
+        switch (i.opcode()) {
+            case "neg" -> { return op("xor", "i16", raw.get(0), constant("i16", 0x8000)); }
+            case "abs" -> { return op("and", "i16", raw.get(0), constant("i16", 0x7fff)); }
+            default -> { }
+        }
+        var f = new ArrayList<String>();
+        for (String r : raw) f.add(widened(r, t));
+        if (i.is("fma")) {
+            var d = new ArrayList<String>();
+            for (String x : f) d.add(ir.cast("fpext", "float", "double", vec, x));
+            String r = ir.intrinsic("fma", "double", vec, d.get(0), d.get(1), d.get(2));
+            if (i.has("relu")) r = ir.select("double", vec, ir.compare("ogt", "double", vec, r, Ir.constant("double", vec, 0.0)), r, Ir.constant("double", vec, 0.0));
+            return saturateHalf(narrowed(r, "double", t), t);
+        }
+        return saturateHalf(narrowed(real("float", f), "float", t), t);
+    }
+
+    private String saturateHalf(String v, PtxType t) { return i.has("sat") ? narrowed(saturated(widened(v, t), "float"), "float", t) : v; }
+
+    private void packed(PtxType t) {
+        PtxType one = t == PtxType.F16X2 ? PtxType.F16 : PtxType.BF16;
+        var r = new String[2];
+        for (int h = 0; h < 2; h++) {
+            var raw = new ArrayList<String>();
+            for (int n = 1; n < i.operands().size(); n++) {
+                String v = get(n, "i32");
+                if (h == 1) v = op("lshr", "i32", v, constant("i32", 16));
+                raw.add(ir.cast("trunc", "i32", "i16", vec, v));
+            }
+            r[h] = ir.cast("zext", "i16", "i32", vec, half(one, raw));
+        }
+        put(op("or", "i32", r[0], op("shl", "i32", r[1], constant("i32", 16))), "i32");
+    }
+
+    // ---- conversions
+
+    private void convert() {
+        List<PtxType> types = KernelAnalysis.types(i);
+        if (types.size() < 2) throw k.refuse(i, "");
+        PtxType to = types.get(0), from = types.get(types.size() - 1);
+        if (to == PtxType.BF16X2 || to == PtxType.F16X2) {
+            PtxType one = to == PtxType.BF16X2 ? PtxType.BF16 : PtxType.F16;
+            if (from != PtxType.F32) throw k.refuse(i, "");
+            String hi = toHalf(get(1, "float"), one), lo = toHalf(get(2, "float"), one);
+            put(op("or", "i32", ir.cast("zext", "i16", "i32", vec, lo), op("shl", "i32", ir.cast("zext", "i16", "i32", vec, hi), constant("i32", 16))), "i32");
+            return;
+        }
+        if (to == PtxType.TF32) {   // rna: ten bits of mantissa, ties away from zero
+            String b = get(1, "i32");
+            if (i.has("rn")) {
+                String odd = op("and", "i32", op("lshr", "i32", b, constant("i32", 13)), constant("i32", 1));
+                b = op("add", "i32", b, op("add", "i32", odd, constant("i32", 0xfff)));
+            } else b = op("add", "i32", b, constant("i32", 0x1000));
+            put(op("and", "i32", b, constant("i32", ~0x1fff)), "i32");
+            return;
+        }
+        if (!to.isFloat() && !from.isFloat()) integerToInteger(to, from);
+        else if (!from.isFloat()) integerToFloat(to, from);
+        else if (!to.isFloat()) floatToInteger(to, from);
+        else floatToFloat(to, from);
+    }
+
+    private String toHalf(String f, PtxType t) {
+        if (i.has("relu")) f = ir.select("float", vec, ir.compare("ogt", "float", vec, f, Ir.constant("float", vec, 0.0)), f, Ir.constant("float", vec, 0.0));
+        if (i.has("rz")) {
+            if (t == PtxType.F16) throw k.refuse(i, "");
+            return ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", ir.cast("bitcast", "float", "i32", vec, f), constant("i32", 16)));
+        }
+        if (i.has("rm") || i.has("rp")) throw k.refuse(i, "");
+        return narrowed(f, "float", t);
+    }
+
+    private void integerToInteger(PtxType to, PtxType from) {
+        String a = natural(from), b = natural(to), v = get(1, a);
+        if (i.has("sat")) {
+            // clamp in the source's own signedness to what both can hold
+            int bits = to.bits(), own = from.bits();
+            if (from.isSigned()) {
+                long lo = to.isSigned() ? bits >= own ? Long.MIN_VALUE : -(1L << bits - 1) : 0;
+                if (lo != Long.MIN_VALUE) v = ir.intrinsic("smax", a, vec, v, constant(a, lo));
+                int top = to.isSigned() ? bits - 1 : bits;
+                if (top < own - 1) v = ir.intrinsic("smin", a, vec, v, constant(a, (1L << top) - 1));
+            } else {
+                int top = to.isSigned() ? bits - 1 : bits;
+                if (top < own) v = ir.intrinsic("umin", a, vec, v, constant(a, (1L << top) - 1));
+            }
+        }
+        if (to.bytes() > from.bytes()) v = ir.cast(from.isSigned() ? "sext" : "zext", a, b, vec, v);
+        else if (to.bytes() < from.bytes()) v = ir.cast("trunc", a, b, vec, v);
+        putInteger(v, to);
+    }
+
+    /** A narrow integer fills a wider register with its sign or with zeros. */
+    private void putInteger(String v, PtxType t) {
+        String y = natural(t);
+        if (i.operand(0) instanceof Operand.Reg r && r.register().type().bytes() > t.bytes() && t.isSigned()) {
+            String w = "i" + r.register().type().bits();
+            put(ir.cast("sext", y, w, vec, v), w);
+        } else put(v, y);
+    }
+
+    private void integerToFloat(PtxType to, PtxType from) {
+        String a = natural(from), v = get(1, a), o = from.isSigned() ? "sitofp" : "uitofp";
+        if (i.has("rz") || i.has("rm") || i.has("rp")) {
+            if (to != PtxType.F32 || from.bytes() > 4) throw k.refuse(i, "directed rounding");
+            put(saturated(roundDirected(ir.cast(o, a, "double", vec, v), null), "float"), "float");
+            return;
+        }
+        if (to == PtxType.F16 || to == PtxType.BF16) {
+            if (from.bytes() > 4) throw k.refuse(i, "");
+            put(narrowed(ir.cast(o, a, "double", vec, v), "double", to), "i16");
+            return;
+        }
+        String y = work(to);
+        put(saturated(ir.cast(o, a, y, vec, v), y), y);
+    }
+
+    private String rounded(String v, String y) {
+        if (i.has("rni")) return ir.intrinsic("roundeven", y, vec, v);
+        if (i.has("rzi")) return ir.intrinsic("trunc", y, vec, v);
+        if (i.has("rmi")) return ir.intrinsic("floor", y, vec, v);
+        if (i.has("rpi")) return ir.intrinsic("ceil", y, vec, v);
+        return v;
+    }
+
+    private void floatToInteger(PtxType to, PtxType from) {
+        String y = work(from), v = rounded(flushed(floating(1, from), y), y);
+        String b = natural(to);
+        String r = ir.toInteger(y, b, to.isSigned(), vec, v);
+        if (from == PtxType.F64 || to.bytes() == 8) {
+            long nan = 1L << to.bits() - 1;
+            r = ir.select(b, vec, ir.compare("uno", y, vec, v, v), constant(b, nan), r);
+        }
+        putInteger(r, to);
+    }
+
+    private void floatToFloat(PtxType to, PtxType from) {
+        String a = work(from), v = floating(1, from);
+        if (from == to || i.has("rni") || i.has("rzi") || i.has("rmi") || i.has("rpi")) v = rounded(v, a);
+        v = flushed(v, a);
+        if (to == PtxType.F16 || to == PtxType.BF16) {
+            if (i.has("sat") || i.has("relu") && false) v = saturated(v, a);
+            if (from == PtxType.F64) put(narrowed(v, "double", to), "i16");
+            else put(toHalf(v, to), "i16");
+            return;
+        }
+        String b = work(to);
+        if (a.equals(b)) { put(saturated(v, b), b); return; }
+        if (b.equals("double")) { put(saturated(ir.cast("fpext", a, b, vec, v), b), b); return; }
+        String r = i.has("rz") || i.has("rm") || i.has("rp") ? roundDirected(v, null) : ir.cast("fptrunc", a, b, vec, v);
+        put(saturated(flushed(r, b), b), b);
+    }
+
+    // ---- between lanes
+
+    private void shuffle() {
+        Operand d = i.operand(0), p = null;
+        if (d instanceof Operand.Pair pair) { d = pair.first(); p = pair.second(); }
+        if (i.type() != PtxType.B32) throw k.refuse(i, "");
+        String mode = i.modifiers().get(i.has("sync") ? 1 : 0);
+        Long b = k.analysis.of(i.operand(2)).value(), c = k.analysis.of(i.operand(3)).value();
+        boolean uniformResult = !k.analysis.result(i).isVarying();
+        if (uniformResult) {
+            String v = k.analysis.of(i.operand(1)).isUniform() ? k.scalar(i.operand(1), "i32")
+                    : ir.temp("extractelement <32 x i32> " + k.vector(i.operand(1), "i32") + ", i64 " + (b & 31));
+            k.writeScalar(d, v, "i32", Shape.UNIFORM);
+            if (p instanceof Operand.Reg) k.writeVector(p, "splat (i1 true)", "i1");
+            return;
+        }
+        String v = k.vector(i.operand(1), "i32");
+        if (b != null && c != null) {
+            int[] source = new int[32];
+            boolean[] inside = new boolean[32];
+            for (int l = 0; l < 32; l++) {
+                int segment = (int) (c >> 8) & 31, clamp = (int) (long) c & 31, n = (int) (b & 31);
+                int max = l & segment | clamp & ~segment & 31, min = l & segment;
+                int j = switch (mode) { case "up" -> l - n; case "down" -> l + n; case "bfly" -> l ^ n; case "idx" -> min | n & ~segment & 31; default -> throw k.refuse(i, ""); };
+                inside[l] = mode.equals("up") ? j >= max : j <= max;
+                source[l] = inside[l] ? j : l;
+            }
+            k.writeVector(d, ir.shuffle("i32", 32, v, null, 32, l -> source[l]), "i32");
+            if (p != null) k.writeVector(p, Ir.list("i1", 32, l -> inside[l] ? "true" : "false"), "i1");
+            return;
+        }
+        String lane = Ir.lanes("i32", KernelEmitter.tabulate(l -> l), 0);
+        String bv = vecOp("and", k.vector(i.operand(2), "i32"), 31), cv = k.vector(i.operand(3), "i32");
+        String segment = vecOp("and", ir.binary("lshr", "i32", true, cv, Ir.constant("i32", true, 8)), 31), clamp = vecOp("and", cv, 31);
+        String min = ir.binary("and", "i32", true, lane, segment);
+        String free = ir.binary("xor", "i32", true, segment, Ir.constant("i32", true, 31));
+        String max = ir.binary("or", "i32", true, min, ir.binary("and", "i32", true, clamp, free));
+        String j = switch (mode) {
+            case "up" -> ir.binary("sub", "i32", true, lane, bv);
+            case "down" -> ir.binary("add", "i32", true, lane, bv);
+            case "bfly" -> ir.binary("xor", "i32", true, lane, bv);
+            case "idx" -> ir.binary("or", "i32", true, min, ir.binary("and", "i32", true, bv, free));
+            default -> throw k.refuse(i, "");
+        };
+        String inside = ir.compare(mode.equals("up") ? "sge" : "sle", "i32", true, j, max);
+        String source = ir.select("i32", true, inside, j, lane);
+        k.writeVector(d, anyLane(v, source), "i32");
+        if (p != null) k.writeVector(p, inside, "i1");
+    }
+
+    private String vecOp(String o, String a, long c) { return ir.binary(o, "i32", true, a, Ir.constant("i32", true, c)); }
+
+    /** v[source[l]] in every lane; sources lie in 0..31. */
+    private String anyLane(String v, String source) {
+        if (k.target.avx512()) {
+            ir.declare("<16 x i32> @llvm.x86.avx512.vpermi2var.d.512(<16 x i32>, <16 x i32>, <16 x i32>)");
+            String lo = ir.shuffle("i32", 32, v, null, 16, l -> l), hi = ir.shuffle("i32", 32, v, null, 16, l -> 16 + l);
+            var r = new ArrayList<String>();
+            for (int h = 0; h < 2; h++) {
+                int from = h * 16;
+                String s = ir.shuffle("i32", 32, source, null, 16, l -> from + l);
+                r.add(ir.temp("call <16 x i32> @llvm.x86.avx512.vpermi2var.d.512(<16 x i32> " + lo + ", <16 x i32> " + s + ", <16 x i32> " + hi + ")"));
+            }
+            return ir.concat("i32", r, List.of(16, 16));
+        }
+        k.helper("any_lane", () -> {
+            var s = new StringBuilder("define internal <32 x i32> @tp_any_lane(<32 x i32> %v, <32 x i32> %s) noinline #0 {\n  %m = alloca <32 x i32>\n  store <32 x i32> %v, ptr %m\n");
+            String last = "poison";
+            for (int l = 0; l < 32; l++) {
+                s.append("  %i").append(l).append(" = extractelement <32 x i32> %s, i64 ").append(l).append("\n  %p").append(l).append(" = getelementptr i32, ptr %m, i32 %i").append(l)
+                        .append("\n  %x").append(l).append(" = load i32, ptr %p").append(l).append("\n  %r").append(l).append(" = insertelement <32 x i32> ").append(last).append(", i32 %x").append(l)
+                        .append(", i64 ").append(l).append('\n');
+                last = "%r" + l;
+            }
+            return s.append("  ret <32 x i32> ").append(last).append("\n}\n").toString();
+        });
+        return ir.temp("call <32 x i32> @tp_any_lane(<32 x i32> " + v + ", <32 x i32> " + source + ")");
+    }
+
+    private void vote() {
+        shape = Shape.UNIFORM;
+        vec = false;
+        String p = k.vector(i.operand(1), "i1");
+        if (k.mask() != null) p = ir.maskAnd(k.mask(), p);
+        String bits = ir.maskBits(p);
+        String members = k.scalar(i.operand(2), "i32");
+        String active = k.mask() == null ? "-1" : ir.maskBits(k.mask());
+        String all = ir.temp("and i32 " + active + ", " + members);
+        bits = ir.temp("and i32 " + bits + ", " + members);
+        if (i.has("ballot")) put(bits, "i32");
+        else if (i.has("any")) put(ir.compare("ne", "i32", false, bits, "0"), "i1");
+        else if (i.has("all")) put(ir.compare("eq", "i32", false, bits, all), "i1");
+        else if (i.has("uni")) put(ir.temp("or i1 " + ir.compare("eq", "i32", false, bits, all) + ", " + ir.compare("eq", "i32", false, bits, "0")), "i1");
+        else throw k.refuse(i, "");
+    }
+
+    private void redux() {
+        shape = Shape.UNIFORM;
+        vec = false;
+        PtxType t = i.type();
+        if (t.isFloat()) throw k.refuse(i, "");
+        String v = k.vector(i.operand(1), "i32");
+        String o = i.modifiers().get(1);
+        String reduce = switch (o) {
+            case "add", "and", "or", "xor" -> o;
+            case "min" -> t.isSigned() ? "smin" : "umin";
+            case "max" -> t.isSigned() ? "smax" : "umax";
+            default -> throw k.refuse(i, "");
+        };
+        long identity = switch (reduce) { case "and", "umin" -> -1; case "smin" -> Integer.MAX_VALUE; case "smax" -> Integer.MIN_VALUE; default -> 0; };
+        if (k.mask() != null) v = ir.select("i32", true, k.mask(), v, Ir.constant("i32", true, identity));
+        ir.declare("i32 @llvm.vector.reduce." + reduce + ".v32i32(<32 x i32>)");
+        put(ir.temp("call i32 @llvm.vector.reduce." + reduce + ".v32i32(<32 x i32> " + v + ")"), "i32");
+    }
+
+    private void match() {
+        if (!i.has("any")) throw k.refuse(i, "");
+        String y = natural(i.type()), v = k.vector(i.operand(1), y), r = "zeroinitializer";
+        String active = k.mask() == null ? "-1" : ir.maskBits(k.mask());
+        for (int l = 0; l < 32; l++) {
+            String one = ir.temp("extractelement " + Ir.vector(y) + " " + v + ", i64 " + l);
+            String same = ir.compare("eq", y, true, v, ir.splat(y, one));
+            String bits = ir.temp("and i32 " + ir.maskBits(same) + ", " + active);
+            r = ir.temp("insertelement <32 x i32> " + r + ", i32 " + bits + ", i64 " + l);
+        }
+        k.writeVector(i.operand(0), r, "i32");
+    }
+}

@@ -1,0 +1,711 @@
+package dev.turningpoint.softgpu.jit;
+
+import dev.turningpoint.softgpu.analysis.Effects;
+import dev.turningpoint.softgpu.analysis.FlowGraph;
+import dev.turningpoint.softgpu.analysis.Geometry;
+import dev.turningpoint.softgpu.analysis.KernelAnalysis;
+import dev.turningpoint.softgpu.analysis.Shape;
+import dev.turningpoint.softgpu.ptx.Instruction;
+import dev.turningpoint.softgpu.ptx.Operand;
+import dev.turningpoint.softgpu.ptx.PtxException;
+import dev.turningpoint.softgpu.ptx.PtxKernel;
+import dev.turningpoint.softgpu.ptx.PtxType;
+import dev.turningpoint.softgpu.ptx.Register;
+
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+
+/**
+ * One kernel as LLVM IR. A warp is a function; a register is a stack slot holding {@code <32 x T>}, or one T where the analysis found it uniform
+ * or a pattern (then the slot holds the uniform part). LLVM makes SSA of the slots.
+ *
+ * <p>Each block exists in a <i>full</i> version, all lanes active, following PTX's own control flow, and where lanes may diverge in a <i>masked</i> one:
+ * {@code %pend.b} holds the lanes waiting to run block b, and the dispatch chain {@code C.b}, in the order of {@link FlowGraph#position}, runs the first
+ * block with waiting lanes. Where the branches of a full warp meet again with all lanes, the chain goes back to the full version.
+ *
+ * <p>A barrier stores the live registers into the warp's context and returns the number of the place to go on from.
+ */
+final class KernelEmitter {
+    final Ir ir = new Ir();
+    final KernelAnalysis analysis;
+    final FlowGraph graph;
+    final PtxKernel kernel;
+    final Geometry geometry;
+    final Target target;
+    final MathLibrary math;
+    final List<String> report = new ArrayList<>();
+    final long localStride;
+
+    private final long sharedBytes;
+    private final Arithmetic arithmetic;
+    private final Memory memory;
+    private final Matrix matrix;
+    private final StringBuilder helpers = new StringBuilder();
+    private final java.util.Set<String> helperNames = new java.util.HashSet<>();
+    private final List<String> resumes = new ArrayList<>();
+    private final int[] definitionCount;
+    private final BitSet pendable = new BitSet();
+    private long contextBytes;
+
+    // where the emission stands
+    private String mask;        // active lanes, null = all
+    private boolean guarded;    // mask includes a guard: every write keeps the old value of the other lanes
+    private BitSet liveOut;
+    private Instruction current;
+
+    KernelEmitter(KernelAnalysis analysis, Target target, long sharedBytes) {
+        this.analysis = analysis;
+        this.graph = analysis.graph();
+        this.kernel = analysis.kernel();
+        this.geometry = analysis.geometry();
+        this.target = target;
+        this.sharedBytes = sharedBytes;
+        this.math = new MathLibrary(target, ir);
+        this.localStride = (kernel.localBytes() + 15) / 16 * 16;
+        this.arithmetic = new Arithmetic(this);
+        this.memory = new Memory(this);
+        this.matrix = new Matrix(this);
+        definitionCount = new int[kernel.registers().size()];
+        for (Instruction i : kernel.instructions()) Effects.writes(i, r -> definitionCount[r.id()]++);
+    }
+
+    PtxException refuse(Instruction i, String why) {
+        return new PtxException(kernel.module(), i.line(), "the software GPU does not serve '" + i.name() + "'" + (why.isEmpty() ? "" : ": " + why) + " (kernel " + kernel.name() + ")");
+    }
+
+    /** Adds a helper function's text once. */
+    void helper(String name, java.util.function.Supplier<String> text) {
+        if (helperNames.add(name)) helpers.append(text.get());
+    }
+
+    Instruction current() { return current; }
+    String mask() { return mask; }
+
+    // ---- operands
+
+    static String typeOf(PtxType t) {
+        return switch (t) {
+            case PRED -> "i1";
+            case B8, U8, S8 -> "i8";
+            case B16, U16, S16, F16, BF16 -> "i16";
+            case B32, U32, S32, F16X2, BF16X2, TF32 -> "i32";
+            case F32 -> "float";
+            case B64, U64, S64 -> "i64";
+            case F64 -> "double";
+            case B128 -> "i128";
+        };
+    }
+
+    String slot(Register r) { return "%R" + r.id(); }
+
+    /** Value of lane 0 of an operand that is not varying. */
+    String scalar(Operand o, String type) {
+        switch (o) {
+            case Operand.Reg r -> {
+                Shape s = analysis.shape(r.register());
+                String own = typeOf(r.register().type());
+                String v;
+                if (s.constant() != null && !Ir.isFloat(own)) v = Ir.integer(own, s.constant() + s.pattern()[0]);
+                else {
+                    v = ir.temp("load " + own + ", ptr " + slot(r.register()));
+                    if (s.pattern()[0] != 0) v = ir.temp("add " + own + " " + v + ", " + Ir.integer(own, s.pattern()[0]));
+                }
+                v = convert(v, own, type, false);
+                return r.negated() ? ir.temp("xor i1 " + v + ", true") : v;
+            }
+            case Operand.Immediate k -> { return immediate(k, type); }
+            case Operand.Special s -> { return convert(special(s), specialType(s), type, false); }
+            case Operand.Symbol s -> {
+                return switch (s.variable().space()) {
+                    case SHARED -> Ir.integer(type, kernel.sharedOffset(s.variable().name()));
+                    case LOCAL -> Ir.integer(type, s.variable().offset());
+                    case GLOBAL, CONST -> convert(ir.temp("add i64 " + ir.temp("ptrtoint ptr @tp_module_data to i64") + ", " + s.variable().offset()), "i64", type, false);
+                    default -> throw refuse(current, "address of " + s.variable().name());
+                };
+            }
+            case Operand.Param p -> { return convert(ir.temp("add i64 " + ir.temp("ptrtoint ptr %params to i64") + ", " + p.param().offset()), "i64", type, false); }
+            default -> throw refuse(current, "operand " + o);
+        }
+    }
+
+    private String immediate(Operand.Immediate k, String type) {
+        if (Ir.isFloat(type)) {
+            return switch (k.kind()) {
+                case INTEGER -> Ir.bits(type, k.bits());   // mov.b32 of an integer into a float register keeps the bits
+                case SINGLE -> type.equals("float") ? Ir.bits("float", k.bits()) : Ir.real(type, Float.intBitsToFloat((int) k.bits()));
+                case DOUBLE -> type.equals("double") ? Ir.bits("double", k.bits()) : Ir.real(type, Double.longBitsToDouble(k.bits()));
+            };
+        }
+        return Ir.integer(type, k.bits());
+    }
+
+    private static String specialType(Operand.Special s) {
+        return switch (s.name()) { case "%clock64", "%globaltimer", "%gridid" -> "i64"; default -> "i32"; };
+    }
+
+    private String special(Operand.Special s) {
+        int x = geometry.x(), y = geometry.y();
+        String first = "%lane0";   // linear index of lane 0
+        return switch (s.name()) {
+            case "%tid.x", "%tid" -> y == 1 && geometry.z() == 1 ? first : ir.temp("urem i32 " + first + ", " + x);
+            case "%tid.y" -> geometry.z() == 1 ? ir.temp("udiv i32 " + first + ", " + x) : ir.temp("urem i32 " + ir.temp("udiv i32 " + first + ", " + x) + ", " + y);
+            case "%tid.z" -> ir.temp("udiv i32 " + first + ", " + x * y);
+            case "%ntid.x", "%ntid" -> "" + x;
+            case "%ntid.y" -> "" + y;
+            case "%ntid.z" -> "" + geometry.z();
+            case "%ctaid.x", "%ctaid" -> "%bx";
+            case "%ctaid.y" -> "%by";
+            case "%ctaid.z" -> "%bz";
+            case "%nctaid.x", "%nctaid" -> "%gx";
+            case "%nctaid.y" -> "%gy";
+            case "%nctaid.z" -> "%gz";
+            case "%laneid" -> "0";
+            case "%warpid" -> "%warp";
+            case "%nwarpid" -> "" + geometry.warps();
+            case "%smid", "%clusterid.x", "%cluster_ctaid.x", "%cluster_ctarank" -> "0";
+            case "%nsmid" -> "1";
+            case "%total_smem_size", "%dynamic_smem_size" -> "" + (s.name().startsWith("%total") ? sharedBytes : sharedBytes - kernel.staticShared());
+            case "%gridid" -> "0";
+            case "%clock64", "%globaltimer" -> { ir.declare("i64 @llvm.readcyclecounter()"); yield ir.temp("call i64 @llvm.readcyclecounter()"); }
+            case "%clock" -> { ir.declare("i64 @llvm.readcyclecounter()"); yield ir.temp("trunc i64 " + ir.temp("call i64 @llvm.readcyclecounter()") + " to i32"); }
+            default -> throw refuse(current, "special register " + s.name());
+        };
+    }
+
+    /** All lanes of an operand. */
+    String vector(Operand o, String type) {
+        if (o instanceof Operand.Reg r && analysis.shape(r.register()).isVarying()) {
+            String own = typeOf(r.register().type());
+            String v = convert(ir.temp("load " + Ir.vector(own) + ", ptr " + slot(r.register())), own, type, true);
+            return r.negated() ? ir.maskNot(v) : v;
+        }
+        if (o instanceof Operand.Special s) {
+            if (analysis.of(o).isVarying()) return convert(varyingSpecial(s), "i32", type, true);
+        }
+        Shape s = analysis.of(o);
+        if (s.isUniform()) return ir.splat(type, scalar(o, type));
+        // the pattern is added at the operand's own width, where it may wrap around
+        String own = o instanceof Operand.Reg r ? typeOf(r.register().type()) : o instanceof Operand.Special ? "i32" : type;
+        long[] p = s.pattern();
+        String v = ir.temp("add " + Ir.vector(own) + " " + ir.splat(own, scalar(o, own)) + ", " + Ir.lanes(own, p, p[0]));
+        return convert(v, own, type, true);
+    }
+
+    private String varyingSpecial(Operand.Special s) {
+        String lane = Ir.lanes("i32", tabulate(l -> l), 0);
+        switch (s.name()) {
+            case "%lanemask_eq": return Ir.lanes("i32", tabulate(l -> 1L << l), 0);
+            case "%lanemask_lt": return Ir.lanes("i32", tabulate(l -> (1L << l) - 1), 0);
+            case "%lanemask_le": return Ir.lanes("i32", tabulate(l -> (2L << l) - 1), 0);
+            case "%lanemask_gt": return Ir.lanes("i32", tabulate(l -> -(2L << l)), 0);
+            case "%lanemask_ge": return Ir.lanes("i32", tabulate(l -> -(1L << l)), 0);
+            default:
+        }
+        String linear = ir.temp("add <32 x i32> " + ir.splat("i32", "%lane0") + ", " + lane);
+        String x = Ir.constant("i32", true, geometry.x()), y = Ir.constant("i32", true, geometry.y());
+        return switch (s.name()) {
+            case "%tid.x", "%tid" -> ir.binary("urem", "i32", true, linear, x);
+            case "%tid.y" -> ir.binary("urem", "i32", true, ir.binary("udiv", "i32", true, linear, x), y);
+            case "%tid.z" -> ir.binary("udiv", "i32", true, linear, Ir.constant("i32", true, (long) geometry.x() * geometry.y()));
+            default -> throw refuse(current, "special register " + s.name());
+        };
+    }
+
+    static long[] tabulate(java.util.function.IntToLongFunction f) {
+        long[] p = new long[32];
+        for (int l = 0; l < 32; l++) p[l] = f.applyAsLong(l);
+        return p;
+    }
+
+    String value(Operand o, String type, boolean vec) { return vec ? vector(o, type) : scalar(o, type); }
+
+    /** Bits kept: same size by bitcast, otherwise cut or filled with zeros. */
+    String convert(String v, String from, String to, boolean vec) {
+        if (from.equals(to)) return v;
+        int a = Ir.bytes(from), b = Ir.bytes(to);
+        if (from.equals("i1")) return ir.cast("zext", from, to, vec, v);
+        if (a == b) return ir.cast("bitcast", from, to, vec, v);
+        String fi = "i" + a * 8, ti = "i" + b * 8;
+        v = ir.cast(Ir.isFloat(from) ? "bitcast" : "trunc", from, fi, vec, v);
+        v = ir.cast(a > b ? "trunc" : "zext", fi, ti, vec, v);
+        return ir.cast("bitcast", ti, to, vec, v);
+    }
+
+    // ---- results
+
+    /** Writes a vector into a register (or nowhere). */
+    void writeVector(Operand d, String v, String type) {
+        if (!(d instanceof Operand.Reg reg)) return;
+        Register r = reg.register();
+        String own = typeOf(r.type());
+        v = convert(v, type, own, true);
+        if (!analysis.shape(r).isVarying()) throw new IllegalStateException(kernel.name() + ": vector for " + analysis.shape(r) + " register in " + current);
+        if (mask != null && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id())))
+            v = ir.select(own, true, mask, v, ir.temp("load " + Ir.vector(own) + ", ptr " + slot(r)));
+        ir.line("store " + Ir.vector(own) + " " + v + ", ptr " + slot(r));
+    }
+
+    /** Writes a value of known shape: {@code v} is its lane 0. */
+    void writeScalar(Operand d, String v, String type, Shape shape) {
+        if (!(d instanceof Operand.Reg reg)) return;
+        Register r = reg.register();
+        Shape own = analysis.shape(r);
+        String t = typeOf(r.type());
+        v = convert(v, type, t, false);
+        if (own.isVarying()) {
+            String w = ir.splat(t, v);
+            if (!shape.isUniform()) w = ir.temp("add " + Ir.vector(t) + " " + w + ", " + Ir.lanes(t, shape.pattern(), shape.pattern()[0]));
+            writeVector(d, w, t);
+            return;
+        }
+        if (own.pattern()[0] != 0) v = ir.temp("sub " + t + " " + v + ", " + Ir.integer(t, own.pattern()[0]));
+        ir.line("store " + t + " " + v + ", ptr " + slot(r));
+    }
+
+    void write(Operand d, String v, String type, boolean vec, Shape shape) {
+        if (vec) writeVector(d, v, type); else writeScalar(d, v, type, shape);
+    }
+
+    /** Whether an instruction's guard differs between lanes. */
+    boolean guardVaries(Instruction i) { return i.guard() != null && !analysis.shape(i.guard().register()).isUniform(); }
+
+    /** Start of each lane's local memory as {@code <32 x i64>}. */
+    String localBase() {
+        String base = ir.splat("i64", ir.temp("ptrtoint ptr %local to i64"));
+        return ir.temp("add <32 x i64> " + base + ", " + Ir.lanes("i64", tabulate(l -> l * localStride), 0));
+    }
+
+    /** Active lanes as a mask value, all ones if unmasked. */
+    String activeMask() { return mask == null ? "splat (i1 true)" : mask; }
+
+    // ---- instructions
+
+    private void instruction(Instruction i) {
+        current = i;
+        if (i.guard() == null) { operation(i); return; }
+        Operand.Reg g = i.guard();
+        if (analysis.shape(g.register()).isUniform()) {
+            Long known = analysis.shape(g.register()).value();
+            if (known != null) {
+                if ((known != 0) != g.negated()) operation(i);
+                return;
+            }
+            String then = ir.newLabel("if"), after = ir.newLabel("fi");
+            ir.line("br i1 " + scalar(g, "i1") + ", label %" + then + ", label %" + after);
+            ir.label(then);
+            operation(i);
+            ir.line("br label %" + after);
+            ir.label(after);
+            return;
+        }
+        String outer = mask;
+        boolean outerGuarded = guarded;
+        String p = vector(g, "i1");
+        mask = outer == null ? p : ir.maskAnd(outer, p);
+        guarded = true;
+        boolean effect = switch (i.opcode()) { case "st", "red", "atom", "cp", "trap" -> true; default -> false; };
+        if (effect) {
+            String then = ir.newLabel("if"), after = ir.newLabel("fi");
+            ir.line("br i1 " + ir.compare("ne", "i32", false, ir.maskBits(mask), "0") + ", label %" + then + ", label %" + after);
+            ir.label(then);
+            operation(i);
+            ir.line("br label %" + after);
+            ir.label(after);
+        } else operation(i);
+        mask = outer;
+        guarded = outerGuarded;
+    }
+
+    private void operation(Instruction i) {
+        switch (i.opcode()) {
+            case "ld", "ldu" -> memory.load(i);
+            case "st" -> memory.store(i);
+            case "atom", "red" -> memory.atomic(i);
+            case "cp" -> memory.copyAsync(i);
+            case "prefetch", "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol", "createpolicy" -> {
+                if (i.is("createpolicy")) throw refuse(i, "");
+            }
+            case "mma" -> { whole(i); matrix.mma(i); }
+            case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
+            case "trap", "brkpt" -> fault(CompiledKernel.TRAP);
+            case "call" -> throw refuse(i, "calls of functions that were not inlined, here " + i.operand(0));
+            default -> arithmetic.emit(i);
+        }
+    }
+
+    /** An operation that takes all 32 lanes. */
+    private void whole(Instruction i) {
+        if (guarded) {
+            String bad = ir.newLabel("part"), ok = ir.newLabel("whole");
+            ir.line("br i1 " + ir.compare("eq", "i32", false, ir.maskBits(mask), "-1") + ", label %" + ok + ", label %" + bad);
+            ir.label(bad);
+            ir.line("ret i32 -" + CompiledKernel.DIVERGENT);
+            ir.label(ok);
+        }
+    }
+
+    private void fault(int code) {
+        ir.line("ret i32 -" + code);
+        ir.label(ir.newLabel("dead"));
+    }
+
+    // ---- barriers
+
+    /** Suspends the warp: live registers into the context, return; the resume label takes them back. Gives the mask after it. */
+    private String barrier(Instruction i, BitSet live, String mask) {
+        List<Operand> o = i.operands();
+        if (i.has("red") || i.has("arrive") || i.has("cluster")) throw refuse(i, "");
+        boolean warpOnly = i.has("warp");
+        if (warpOnly) return mask;
+        if (o.size() > 1) throw refuse(i, "barriers of part of a block");
+        if (mask != null) {
+            String others = null;
+            for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1)) {
+                String v = ir.temp("load i32, ptr %pend." + b);
+                others = others == null ? v : ir.temp("or i32 " + others + ", " + v);
+            }
+            if (others != null) {
+                String bad = ir.newLabel("split"), ok = ir.newLabel("together");
+                ir.line("br i1 " + ir.compare("eq", "i32", false, others, "0") + ", label %" + ok + ", label %" + bad);
+                ir.label(bad);
+                ir.line("ret i32 -" + CompiledKernel.BARRIER);
+                ir.label(ok);
+            }
+        }
+        int number = resumes.size() + 1;
+        String label = "resume." + number;
+        resumes.add(label);
+        var saved = new ArrayList<Object[]>();
+        long at = 64;
+        for (int id = live.nextSetBit(0); id >= 0; id = live.nextSetBit(id + 1)) {
+            Register r = kernel.registers().get(id);
+            Shape s = analysis.shape(r);
+            String t = typeOf(r.type());
+            if (!s.isVarying() && s.constant() != null) continue;
+            boolean vec = s.isVarying(), bit = t.equals("i1");
+            long size = vec ? bit ? 4 : 32L * Ir.bytes(t) : bit ? 1 : Ir.bytes(t);
+            long align = Math.min(64, size);
+            at = (at + align - 1) / align * align;
+            saved.add(new Object[]{r, vec ? bit ? "i32" : Ir.vector(t) : t, at, align, vec && bit});
+            at += size;
+        }
+        contextBytes = Math.max(contextBytes, at);
+        if (mask != null) ir.line("store i32 " + ir.maskBits(mask) + ", ptr %context");
+        for (Object[] s : saved) {
+            Register r = (Register) s[0];
+            boolean bits = (boolean) s[4];
+            String v = ir.temp("load " + (bits ? Ir.MASK : (String) s[1]) + ", ptr " + slot(r));
+            if (bits) v = ir.maskBits(v);
+            ir.line("store " + s[1] + " " + v + ", ptr " + ir.temp("getelementptr i8, ptr %context, i64 " + s[2]) + ", align " + s[3]);
+        }
+        ir.line("ret i32 " + number);
+        ir.label(label);
+        for (Object[] s : saved) {
+            Register r = (Register) s[0];
+            boolean bits = (boolean) s[4];
+            String v = ir.temp("load " + s[1] + ", ptr " + ir.temp("getelementptr i8, ptr %context, i64 " + s[2]) + ", align " + s[3]);
+            if (bits) v = ir.maskOf(v);
+            ir.line("store " + (bits ? Ir.MASK : (String) s[1]) + " " + v + ", ptr " + slot(r));
+        }
+        return mask == null ? null : ir.maskOf(ir.temp("load i32, ptr %context"));
+    }
+
+    // ---- blocks
+
+    private String chainAfter(int position) {
+        for (int p = position; p < graph.size(); p++) if (pendable.get(graph.atPosition(p))) return "C." + graph.atPosition(p);
+        return "exit";
+    }
+
+    private String full(int b) { return b >= graph.size() ? "exit" : "F." + b; }
+
+    private void pend(int b, String lanes) {
+        if (b >= graph.size()) return;
+        String old = ir.temp("load i32, ptr %pend." + b);
+        ir.line("store i32 " + ir.temp("or i32 " + old + ", " + lanes) + ", ptr %pend." + b);
+    }
+
+    /** Emits a block's instructions; gives the mask at its end. */
+    private String body(int b, String blockMask) {
+        FlowGraph.Block block = graph.block(b);
+        Instruction terminator = graph.terminator(b);
+        BitSet[] after = null;
+        mask = blockMask;
+        guarded = false;
+        liveOut = analysis.liveOut(b);
+        for (int k = block.start(); k < block.end(); k++) {
+            Instruction i = graph.instruction(k);
+            if (i == terminator && !i.is("trap")) break;
+            if (i.is("bar") || i.is("barrier")) {
+                current = i;
+                if (after == null) after = analysis.liveAfter(b);
+                if (i.guard() == null) { mask = barrier(i, after[k - block.start()], mask); continue; }
+                if (!analysis.shape(i.guard().register()).isUniform()) throw refuse(i, "a barrier that only some lanes reach");
+                String then = ir.newLabel("if"), fi = ir.newLabel("fi");
+                if (mask != null) throw refuse(i, "a guarded barrier in divergent code");
+                ir.line("br i1 " + scalar(i.guard(), "i1") + ", label %" + then + ", label %" + fi);
+                ir.label(then);
+                barrier(i, after[k - block.start()], null);
+                ir.line("br label %" + fi);
+                ir.label(fi);
+                continue;
+            }
+            if (blockMask != null && (i.is("mma") || i.is("ldmatrix"))) {
+                ir.line("ret i32 -" + CompiledKernel.DIVERGENT);
+                ir.label(ir.newLabel("dead"));
+                continue;
+            }
+            instruction(i);
+        }
+        current = terminator;
+        return mask;
+    }
+
+    private void fullBlock(int b) {
+        ir.label("F." + b);
+        body(b, null);
+        Instruction t = graph.terminator(b);
+        List<Integer> next = graph.block(b).successors();
+        mask = null;
+        if (t != null && t.is("trap")) { ir.line("unreachable"); return; }
+        if (t != null && t.is("brx")) { table(b, t, null); return; }
+        if (next.size() == 1) { ir.line("br label %" + full(next.get(0))); return; }
+        Operand.Reg g = t.guard();
+        if (analysis.shape(g.register()).isUniform()) {
+            ir.line("br i1 " + scalar(g, "i1") + ", label %" + full(next.get(0)) + ", label %" + full(next.get(1)));
+            return;
+        }
+        String bits = ir.maskBits(vector(g, "i1"));
+        String all = ir.compare("eq", "i32", false, bits, "-1");
+        ir.line("br i1 " + all + ", label %" + full(next.get(0)) + ", label %N." + b);
+        ir.label("N." + b);
+        String none = ir.compare("eq", "i32", false, bits, "0");
+        ir.line("br i1 " + none + ", label %" + full(next.get(1)) + ", label %D." + b + ", !prof !1");
+        ir.label("D." + b);
+        String rest = ir.temp("xor i32 " + bits + ", -1");
+        pend(next.get(0), bits);
+        pend(next.get(1), rest);
+        ir.line("br label %" + chainAfter(Math.min(graph.position(next.get(0)), graph.position(next.get(1)))));
+    }
+
+    private void maskedBlock(int b) {
+        int p = graph.position(b);
+        ir.label("C." + b);
+        String waiting = ir.temp("load i32, ptr %pend." + b);
+        boolean back = analysis.joins().get(b);
+        String run = back ? "J." + b : "M." + b;
+        ir.line("br i1 " + ir.compare("ne", "i32", false, waiting, "0") + ", label %" + run + ", label %" + chainAfter(p + 1));
+        if (back) {
+            ir.label(run);
+            ir.line("store i32 0, ptr %pend." + b);
+            ir.line("br i1 " + ir.compare("eq", "i32", false, waiting, "-1") + ", label %F." + b + ", label %M." + b);
+        }
+        ir.label("M." + b);
+        if (!analysis.divergentBlocks().get(b)) {   // only ever reached by all lanes together
+            ir.line("ret i32 -" + CompiledKernel.DIVERGENT);
+            return;
+        }
+        ir.line("store i32 0, ptr %pend." + b);
+        String m = body(b, ir.maskOf(waiting));
+        Instruction t = graph.terminator(b);
+        List<Integer> next = graph.block(b).successors();
+        mask = null;
+        if (t != null && t.is("trap")) { ir.line("unreachable"); return; }
+        if (t != null && t.is("brx")) { table(b, t, m); return; }
+        if (next.isEmpty()) { ir.line("br label %" + chainAfter(p + 1)); return; }
+        String lanes = ir.maskBits(m);
+        if (next.size() == 1) {
+            pend(next.get(0), lanes);
+            ir.line("br label %" + chainAfter(Math.min(graph.position(next.get(0)), p + 1)));
+            return;
+        }
+        Operand.Reg g = t.guard();
+        String taken = ir.maskBits(ir.maskAnd(m, vector(g, "i1")));
+        String rest = ir.temp("xor i32 " + lanes + ", " + taken);
+        pend(next.get(0), taken);
+        pend(next.get(1), rest);
+        backward(new int[]{next.get(0), next.get(1)}, new String[]{taken, rest}, p);
+    }
+
+    /** Goes to the first of the successors before position p that got lanes, else on along the chain. */
+    private void backward(int[] next, String[] lanes, int p) {
+        Integer[] order = new Integer[next.length];
+        for (int i = 0; i < order.length; i++) order[i] = i;
+        java.util.Arrays.sort(order, java.util.Comparator.comparingInt(i -> graph.position(next[i])));
+        for (int i : order) {
+            if (graph.position(next[i]) > p) break;
+            String other = ir.newLabel("on");
+            ir.line("br i1 " + ir.compare("ne", "i32", false, lanes[i], "0") + ", label %C." + next[i] + ", label %" + other);
+            ir.label(other);
+        }
+        ir.line("br label %" + chainAfter(p + 1));
+    }
+
+    /** {@code brx.idx}. */
+    private void table(int b, Instruction t, String blockMask) {
+        List<String> targets = graph.table(t);
+        if (t.guard() != null) throw refuse(t, "a guarded jump table");
+        boolean uniform = analysis.of(t.operand(0)).isUniform();
+        if (uniform && blockMask == null) {
+            var s = new StringBuilder("switch i32 " + scalar(t.operand(0), "i32") + ", label %" + full(graph.blockOf(targets.get(targets.size() - 1))) + " [");
+            for (int k = 0; k + 1 < targets.size(); k++) s.append(" i32 ").append(k).append(", label %").append(full(graph.blockOf(targets.get(k))));
+            ir.line(s.append(" ]").toString());
+            return;
+        }
+        String index = vector(t.operand(0), "i32");
+        int[] next = new int[targets.size()];
+        String[] lanes = new String[targets.size()];
+        int least = graph.size();
+        for (int k = 0; k < next.length; k++) {
+            next[k] = graph.blockOf(targets.get(k));
+            String m = ir.compare("eq", "i32", true, index, Ir.constant("i32", true, k));
+            lanes[k] = ir.maskBits(blockMask == null ? m : ir.maskAnd(blockMask, m));
+            pend(next[k], lanes[k]);
+            least = Math.min(least, graph.position(next[k]));
+        }
+        if (blockMask == null) ir.line("br label %" + chainAfter(least));
+        else backward(next, lanes, graph.position(b));
+    }
+
+    // ---- the whole
+
+    /** Text of the LLVM module. */
+    String emit() {
+        BitSet divergent = analysis.divergentBlocks();
+        boolean diverges = !divergent.isEmpty() || !analysis.joins().isEmpty();
+        if (diverges) { pendable.or(divergent); pendable.or(analysis.joins()); }
+        int n = graph.size();
+        for (int b = 0; b < n; b++) fullBlock(b);
+        for (int p = 0; p < n; p++) if (pendable.get(graph.atPosition(p))) maskedBlock(graph.atPosition(p));
+        String blocks = ir.take();
+
+        boolean barriers = !resumes.isEmpty();
+        long local = localStride * 32;
+        long context = (Math.max(contextBytes, 64) + 63) / 64 * 64 + (local + 63) / 64 * 64;
+        long localAt = context - (local + 63) / 64 * 64;
+        int warps = geometry.warps();
+        long shared = (sharedBytes + 63) / 64 * 64;
+        long states = (warps * 4L + 63) / 64 * 64;
+        scratchBytes = shared + states + context * (barriers ? warps : 1) + 64;
+
+        var s = new StringBuilder(blocks.length() + 20000);
+        s.append("target triple = \"").append(target.triple()).append("\"\n@tp_module_data = external global i8\n");
+        s.append("define internal i32 @warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
+        s.append("  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 ").append(localAt).append('\n');
+        for (Register r : kernel.registers()) {
+            Shape shape = analysis.shape(r);
+            String t = Ir.type(typeOf(r.type()), shape.isVarying());
+            s.append("  ").append(slot(r)).append(" = alloca ").append(t).append('\n');
+            if (analysis.liveIn(0).get(r.id())) s.append("  store ").append(t).append(" zeroinitializer, ptr ").append(slot(r)).append('\n');
+        }
+        for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1))
+            s.append("  %pend.").append(b).append(" = alloca i32\n  store i32 0, ptr %pend.").append(b).append('\n');
+        String start = "F.0";
+        if (!geometry.fullWarps()) {
+            int last = geometry.threads() % 32;
+            s.append("  %part = icmp eq i32 %warp, ").append(warps - 1).append("\n  %lanes = select i1 %part, i32 ").append((int) ((1L << last) - 1)).append(", i32 0\n");
+            s.append("  store i32 %lanes, ptr %pend.0\n");
+            start = "begin";
+        }
+        if (barriers) {
+            s.append("  switch i32 %state, label %").append(start).append(" [");
+            for (int k = 0; k < resumes.size(); k++) s.append(" i32 ").append(k + 1).append(", label %").append(resumes.get(k));
+            s.append(" ]\n");
+        } else s.append("  br label %").append(start).append('\n');
+        if (start.equals("begin")) s.append("begin:\n  br i1 %part, label %C.0, label %F.0\n");
+        s.append(blocks).append("exit:\n  ret i32 0\n}\n\n");
+        s.append(entry(barriers, shared, states, context, warps));
+        s.append(helpers).append(math.definitions()).append(ir.declarations());
+        s.append("attributes #0 = { nounwind \"prefer-vector-width\"=\"512\" \"min-legal-vector-width\"=\"").append(target.avx512() ? 512 : 256).append("\" }\n");
+        s.append("!0 = !{}\n!1 = !{!\"branch_weights\", i32 2000, i32 1}\n");
+        return s.toString();
+    }
+
+    private long scratchBytes;
+    long scratchBytes() { return scratchBytes; }
+
+    /** The function the driver calls: blocks in order, in each block the warps in order, from barrier to barrier. */
+    private String entry(boolean barriers, long shared, long states, long context, int warps) {
+        String call = "call i32 @warp(ptr %params, ptr %scratch, ptr %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %w)";
+        String head = "define i32 @" + symbol(kernel.name()) + "(ptr noalias readonly %params, ptr noalias %scratch, i64 %first, i64 %end, i32 %gx, i32 %gy, i32 %gz) #0 {\n"
+                + "entry:\n"
+                + "  %some = icmp ult i64 %first, %end\n"
+                + "  %gx64 = zext i32 %gx to i64\n"
+                + "  %gy64 = zext i32 %gy to i64\n"
+                + "  br i1 %some, label %block, label %done\n"
+                + "block:\n"
+                + "  %b = phi i64 [ %first, %entry ], [ %b.next, %block.end ]\n"
+                + "  %bx64 = urem i64 %b, %gx64\n"
+                + "  %yz = udiv i64 %b, %gx64\n"
+                + "  %by64 = urem i64 %yz, %gy64\n"
+                + "  %bz64 = udiv i64 %yz, %gy64\n"
+                + "  %bx = trunc i64 %bx64 to i32\n"
+                + "  %by = trunc i64 %by64 to i32\n"
+                + "  %bz = trunc i64 %bz64 to i32\n";
+        String tail = "block.end:\n"
+                + "  %b.next = add i64 %b, 1\n"
+                + "  %more = icmp ult i64 %b.next, %end\n"
+                + "  br i1 %more, label %block, label %done\n"
+                + "fault:\n"
+                + "  %code = sub i32 0, %r\n"
+                + "  ret i32 %code\n"
+                + "done:\n"
+                + "  ret i32 0\n}\n";
+        if (!barriers) {
+            return head
+                    + "  br label %warps\n"
+                    + "warps:\n"
+                    + "  %w = phi i32 [ 0, %block ], [ %w.next, %warp.end ]\n"
+                    + "  %context = getelementptr i8, ptr %scratch, i64 " + (shared + states) + "\n"
+                    + "  %r = " + call.replace("%state", "0") + "\n"
+                    + "  %bad = icmp slt i32 %r, 0\n"
+                    + "  br i1 %bad, label %fault, label %warp.end\n"
+                    + "warp.end:\n"
+                    + "  %w.next = add i32 %w, 1\n"
+                    + "  %w.more = icmp ult i32 %w.next, " + warps + "\n"
+                    + "  br i1 %w.more, label %warps, label %block.end\n" + tail;
+        }
+        // Every pass runs each unfinished warp to its next barrier; state -1 is a finished warp.
+        return head
+                + "  %states = getelementptr i8, ptr %scratch, i64 " + shared + "\n"
+                + "  call void @llvm.memset.p0.i64(ptr align 64 %states, i8 0, i64 " + warps * 4L + ", i1 false)\n"
+                + "  br label %pass\n"
+                + "pass:\n"
+                + "  br label %warps\n"
+                + "warps:\n"
+                + "  %w = phi i32 [ 0, %pass ], [ %w.next, %warp.end ]\n"
+                + "  %waiting = phi i32 [ 0, %pass ], [ %waiting.next, %warp.end ]\n"
+                + "  %state.at = getelementptr i32, ptr %states, i32 %w\n"
+                + "  %state = load i32, ptr %state.at\n"
+                + "  %finished = icmp eq i32 %state, -1\n"
+                + "  br i1 %finished, label %warp.end, label %run\n"
+                + "run:\n"
+                + "  %w64 = zext i32 %w to i64\n"
+                + "  %context.offset = mul i64 %w64, " + context + "\n"
+                + "  %contexts = getelementptr i8, ptr %scratch, i64 " + (shared + states) + "\n"
+                + "  %context = getelementptr i8, ptr %contexts, i64 %context.offset\n"
+                + "  %r = " + call + "\n"
+                + "  %bad = icmp slt i32 %r, 0\n"
+                + "  br i1 %bad, label %fault, label %ran\n"
+                + "ran:\n"
+                + "  %ended = icmp eq i32 %r, 0\n"
+                + "  %new = select i1 %ended, i32 -1, i32 %r\n"
+                + "  store i32 %new, ptr %state.at\n"
+                + "  %one = select i1 %ended, i32 0, i32 1\n"
+                + "  %count = add i32 %waiting, %one\n"
+                + "  br label %warp.end\n"
+                + "warp.end:\n"
+                + "  %waiting.next = phi i32 [ %waiting, %warps ], [ %count, %ran ]\n"
+                + "  %w.next = add i32 %w, 1\n"
+                + "  %w.more = icmp ult i32 %w.next, " + warps + "\n"
+                + "  br i1 %w.more, label %warps, label %pass.end\n"
+                + "pass.end:\n"
+                + "  %again = icmp ne i32 %waiting.next, 0\n"
+                + "  br i1 %again, label %pass, label %block.end\n" + tail
+                + "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n";
+    }
+
+    /** Entry names may hold characters LLVM wants quoted. */
+    static String symbol(String name) { return name.matches("[A-Za-z_][A-Za-z0-9_]*") ? name : "\"" + name + "\""; }
+}

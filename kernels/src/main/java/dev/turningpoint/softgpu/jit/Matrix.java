@@ -1,0 +1,116 @@
+package dev.turningpoint.softgpu.jit;
+
+import dev.turningpoint.softgpu.analysis.Shape;
+import dev.turningpoint.softgpu.ptx.Instruction;
+import dev.turningpoint.softgpu.ptx.Operand;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntUnaryOperator;
+
+/**
+ * {@code mma.sync} and {@code ldmatrix}. Lane l of a warp holds row l / 4 (and l / 4 + 8) of A and of the accumulators, columns 2 (l % 4) and the next;
+ * of B it holds column l / 4. For every pair of k the elements of A and B that meet in a lane's accumulator are brought together by constant shuffles;
+ * then one bf16 dot product (or two fma) a pair does the work.
+ */
+final class Matrix {
+    private final KernelEmitter k;
+    private final Ir ir;
+
+    Matrix(KernelEmitter k) { this.k = k; this.ir = k.ir; }
+
+    private List<Operand> elements(Operand o) { return o instanceof Operand.Vector v ? v.elements() : List.of(o); }
+
+    void mma(Instruction i) {
+        boolean k16 = i.has("m16n8k16"), k8 = i.has("m16n8k8");
+        if (!i.has("row") || !i.has("col") || !k16 && !k8) throw k.refuse(i, "");
+        List<String> types = i.modifiers().subList(i.modifiers().indexOf("col") + 1, i.modifiers().size());
+        if (types.size() != 4 || !types.get(0).equals("f32") || !types.get(3).equals("f32")) throw k.refuse(i, "");
+        String kind = types.get(1);
+        List<Operand> d = elements(i.operand(0)), a = elements(i.operand(1)), b = elements(i.operand(2)), c = elements(i.operand(3));
+        var av = new ArrayList<String>();
+        var bv = new ArrayList<String>();
+        for (Operand o : a) av.add(k.vector(o, "i32"));
+        for (Operand o : b) bv.add(k.vector(o, "i32"));
+        String[][] acc = new String[4][2];   // accumulator j, half of the lanes
+        for (int j = 0; j < 4; j++) {
+            String v = k.vector(c.get(j), "float");
+            for (int h = 0; h < 2; h++) { int from = 16 * h; acc[j][h] = ir.shuffle("float", 32, v, null, 16, l -> from + l); }
+        }
+        boolean tf32 = kind.equals("tf32");
+        int registers = tf32 ? (k16 ? 4 : 2) : (k16 ? 2 : 1);   // of B; A has twice as many
+        if (!tf32 && !kind.equals("bf16") && !kind.equals("f16") || b.size() != registers || a.size() != 2 * registers) throw k.refuse(i, "");
+        for (int r = 0; r < registers; r++) {
+            for (int q = 0; q < 4; q++) {   // lane q of a quad holds this pair (or this one k)
+                int quad = q;
+                String[] y = new String[2];
+                for (int e = 0; e < 2; e++) { int odd = e; y[e] = pick(bv.get(r), l -> (2 * (l % 4) + odd) * 4 + quad); }
+                for (int rows = 0; rows < 2; rows++) {
+                    String from = av.get(2 * r + rows);
+                    for (int h = 0; h < 2; h++) {
+                        int half = h;
+                        String x = pick(from, l -> half * 16 + l / 4 * 4 + quad);
+                        for (int e = 0; e < 2; e++) acc[2 * rows + e][h] = dot(kind, acc[2 * rows + e][h], x, y[e]);
+                    }
+                }
+            }
+        }
+        for (int j = 0; j < 4; j++) k.writeVector(d.get(j), ir.concat("float", List.of(acc[j][0], acc[j][1]), List.of(16, 16)), "float");
+    }
+
+    private String pick(String v, IntUnaryOperator lane) { return ir.shuffle("i32", 32, v, null, 16, lane); }
+
+    private String dot(String kind, String acc, String x, String y) {
+        if (kind.equals("bf16") && k.target.bf16Dot()) {
+            ir.declare("<16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float>, <32 x bfloat>, <32 x bfloat>)");
+            String a = ir.temp("bitcast <16 x i32> " + x + " to <32 x bfloat>"), b = ir.temp("bitcast <16 x i32> " + y + " to <32 x bfloat>");
+            return ir.temp("call <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float> " + acc + ", <32 x bfloat> " + a + ", <32 x bfloat> " + b + ")");
+        }
+        if (kind.equals("tf32")) return ir.intrinsic("fma", "float", 16, floats(x), floats(y), acc);
+        for (int part = 0; part < 2; part++) {
+            String[] f = new String[2];
+            for (int n = 0; n < 2; n++) {
+                String v = n == 0 ? x : y;
+                if (kind.equals("bf16")) f[n] = floats(part == 0 ? ir.temp("shl <16 x i32> " + v + ", splat (i32 16)") : ir.temp("and <16 x i32> " + v + ", splat (i32 -65536)"));
+                else {
+                    String s = part == 0 ? v : ir.temp("lshr <16 x i32> " + v + ", splat (i32 16)");
+                    String h = ir.temp("bitcast <16 x i16> " + ir.temp("trunc <16 x i32> " + s + " to <16 x i16>") + " to <16 x half>");
+                    f[n] = ir.temp("fpext <16 x half> " + h + " to <16 x float>");
+                }
+            }
+            acc = ir.intrinsic("fma", "float", 16, f[0], f[1], acc);
+        }
+        return acc;
+    }
+
+    private String floats(String v) { return ir.temp("bitcast <16 x i32> " + v + " to <16 x float>"); }
+
+    /** Lane 8 m + r holds the address of row r of matrix m: eight 16-byte loads a matrix, then a shuffle if transposed. */
+    void ldmatrix(Instruction i) {
+        if (!i.has("m8n8") || !i.has("b16")) throw k.refuse(i, "");
+        List<Operand> d = elements(i.operand(0));
+        if (!(i.operand(1) instanceof Operand.Address at)) throw k.refuse(i, "");
+        Shape s = k.analysis.of(at.base());
+        boolean shared = i.has("shared") || i.modifiers().contains("shared::cta");
+        if (!shared) throw k.refuse(i, "");
+        String lanes = s.isVarying() ? k.vector(at.base(), "i32") : null, first = s.isVarying() ? null : k.scalar(at.base(), "i32");
+        if (first != null && first.startsWith("%")) first = ir.temp("sext i32 " + first + " to i64");
+        for (int m = 0; m < d.size(); m++) {
+            var rows = new ArrayList<String>();
+            for (int r = 0; r < 8; r++) {
+                int l = 8 * m + r;
+                String base = lanes != null ? ir.temp("zext i32 " + ir.temp("extractelement <32 x i32> " + lanes + ", i64 " + l) + " to i64") : first;
+                long plus = at.offset() + (lanes != null ? 0 : s.pattern()[l] - s.pattern()[0]);
+                String p = ir.temp("getelementptr i8, ptr %shared, i64 " + (plus == 0 ? base : ir.temp("add i64 " + base + ", " + plus)));
+                rows.add(ir.temp("load <4 x i32>, ptr " + p + ", align 16"));
+            }
+            String v = ir.concat("i32", rows, java.util.Collections.nCopies(8, 4));
+            if (i.has("trans")) {
+                String halves = ir.temp("bitcast <32 x i32> " + v + " to <64 x i16>");
+                String t = ir.shuffle("i16", 64, halves, null, 64, e -> (2 * (e / 2 % 4) + e % 2) * 8 + e / 2 / 4);
+                v = ir.temp("bitcast <64 x i16> " + t + " to <32 x i32>");
+            }
+            k.writeVector(d.get(m), v, "i32");
+        }
+    }
+}

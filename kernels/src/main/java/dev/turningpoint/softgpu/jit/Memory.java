@@ -1,0 +1,384 @@
+package dev.turningpoint.softgpu.jit;
+
+import dev.turningpoint.softgpu.analysis.Shape;
+import dev.turningpoint.softgpu.ptx.Instruction;
+import dev.turningpoint.softgpu.ptx.Operand;
+import dev.turningpoint.softgpu.ptx.PtxType;
+import dev.turningpoint.softgpu.ptx.Register;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.TreeSet;
+
+/**
+ * Loads, stores, atomics. Where the lane pattern of the address is known, the bytes all lanes touch are covered by few runs: a load reads each run as one
+ * vector and shuffles, a store shuffles and writes each run. A uniform address is one scalar access. Everything else gathers or scatters.
+ */
+final class Memory {
+    private static final int MOST_RUNS = 16;
+    private static final int GAP_BYTES = 32;
+
+    private final KernelEmitter k;
+    private final Ir ir;
+
+    Memory(KernelEmitter k) { this.k = k; this.ir = k.ir; }
+
+    /** An address: base operand, constant offset, space, and how it varies. */
+    private record Place(Operand base, long offset, String space, Shape shape) {}
+
+    private Place place(Instruction i, Operand o) {
+        if (!(o instanceof Operand.Address a)) throw k.refuse(i, "address " + o);
+        String space = "generic";
+        for (String s : List.of("global", "shared", "const", "param", "local")) if (i.has(s)) space = s;
+        for (String m : i.modifiers()) if (m.startsWith("shared::")) { if (!m.equals("shared::cta")) throw k.refuse(i, ""); space = "shared"; }
+        if (space.equals("param") && a.base() instanceof Operand.Symbol s) throw k.refuse(i, "parameter " + s.variable().name() + " of a call");
+        return place(space, a);
+    }
+
+    private Place place(String space, Operand.Address a) {
+        Shape s = k.analysis.of(a.base());
+        if (space.equals("local") && !s.isVarying()) {   // lane l's memory starts at l * stride
+            long[] p = new long[32];
+            for (int l = 0; l < 32; l++) p[l] = s.pattern()[l] + l * k.localStride;
+            s = new Shape(p, 0, null);
+        }
+        return new Place(a.base(), a.offset(), space, s);
+    }
+
+    /** Address of lane 0 plus a constant, as a pointer. */
+    private String pointer(Place p, long plus) {
+        long offset = p.offset + plus;
+        switch (p.space) {
+            case "shared", "local" -> {
+                String v = k.scalar(p.base, "i32");
+                String wide = v.startsWith("%") ? ir.temp("sext i32 " + v + " to i64") : v;
+                String at = offset == 0 ? wide : ir.temp("add i64 " + wide + ", " + offset);
+                return ir.temp("getelementptr i8, ptr %" + p.space + ", i64 " + at);
+            }
+            case "param" -> {
+                if (p.base instanceof Operand.Param q) return ir.temp("getelementptr i8, ptr %params, i64 " + (q.param().offset() + offset));
+            }
+            case "const", "global" -> {
+                if (p.base instanceof Operand.Symbol s) return ir.temp("getelementptr i8, ptr @tp_module_data, i64 " + (s.variable().offset() + offset));
+            }
+            default -> { }
+        }
+        String v = k.scalar(p.base, "i64");
+        return ir.temp("inttoptr i64 " + (offset == 0 ? v : ir.temp("add i64 " + v + ", " + offset)) + " to ptr");
+    }
+
+    /** Addresses of all lanes. */
+    private String pointers(Place p, long plus) {
+        long offset = p.offset + plus;
+        if (p.space.equals("shared") || p.space.equals("local")) {
+            String v = ir.temp("sext <32 x i32> " + k.vector(p.base, "i32") + " to <32 x i64>");
+            if (p.space.equals("local")) v = ir.temp("add <32 x i64> " + v + ", " + Ir.lanes("i64", KernelEmitter.tabulate(l -> l * k.localStride), 0));
+            if (offset != 0) v = ir.temp("add <32 x i64> " + v + ", " + Ir.constant("i64", true, offset));
+            return ir.temp("getelementptr i8, ptr %" + p.space + ", <32 x i64> " + v);
+        }
+        String v = k.vector(p.base, "i64");
+        if (offset != 0) v = ir.temp("add <32 x i64> " + v + ", " + Ir.constant("i64", true, offset));
+        return ir.temp("inttoptr <32 x i64> " + v + " to <32 x ptr>");
+    }
+
+    // ---- runs
+
+    /** The elements all lanes touch, as runs of neighbours; {@code index[lane * width + component]} counts through the runs. */
+    private record Runs(long[] start, int[] length, int[] index, int total, boolean oneToOne) {}
+
+    /** @param gap bytes between neighbours that a run may bridge; null if runs do not cover the pattern well */
+    private static Runs runs(long[] pattern, int bytes, int width, int gap) {
+        var all = new TreeSet<Long>();
+        for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) {
+            long at = pattern[l] - pattern[0] + (long) j * bytes;
+            if (at % bytes != 0) return null;
+            all.add(at / bytes);
+        }
+        var start = new ArrayList<Long>();
+        var length = new ArrayList<Integer>();
+        long last = 0;
+        for (long e : all) {
+            if (start.isEmpty() || (e - last - 1) * bytes > gap) { start.add(e); length.add(1); }
+            else length.set(length.size() - 1, (int) (e - start.get(start.size() - 1) + 1));
+            last = e;
+        }
+        int total = 0;
+        int[] before = new int[start.size()];
+        for (int r = 0; r < before.length; r++) { before[r] = total; total += length.get(r); }
+        if (start.size() > MOST_RUNS || total > 32 * width * 4) return null;
+        int[] index = new int[32 * width];
+        for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) {
+            long e = (pattern[l] - pattern[0]) / bytes + j;
+            for (int r = 0; r < before.length; r++) if (e >= start.get(r) && e < start.get(r) + length.get(r)) index[l * width + j] = before[r] + (int) (e - start.get(r));
+        }
+        boolean once = Arrays.stream(index).distinct().count() == index.length;
+        return new Runs(start.stream().mapToLong(x -> x * bytes).toArray(), length.stream().mapToInt(x -> x).toArray(), index, total, once);
+    }
+
+    /** Mask of the elements of run r, from the mask of lanes; each element belongs to one lane or none. */
+    private String elementMask(Runs runs, int r, int width, String mask) {
+        int before = 0;
+        for (int q = 0; q < r; q++) before += runs.length[q];
+        int[] owner = new int[runs.length[r]];
+        Arrays.fill(owner, 32);
+        for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) {
+            int e = runs.index[l * width + j] - before;
+            if (e >= 0 && e < owner.length) owner[e] = l;
+        }
+        return ir.temp("shufflevector <32 x i1> " + mask + ", <32 x i1> zeroinitializer, " + Ir.vector(owner.length, "i32") + " " + Ir.indices(owner.length, e -> owner[e]));
+    }
+
+    // ---- loads
+
+    void load(Instruction i) {
+        PtxType t = i.type();
+        List<Operand> to = i.operand(0) instanceof Operand.Vector v ? v.elements() : List.of(i.operand(0));
+        Place p = place(i, i.operand(1));
+        boolean invariant = i.has("nc") || p.space.equals("param") || p.space.equals("const");
+        if (t == PtxType.B128) throw k.refuse(i, "");
+        String y = KernelEmitter.typeOf(t);
+        loadInto(i, p, y, t.bytes(), to.size(), invariant, i.has("volatile") || i.has("relaxed") || i.has("acquire"), (j, v, vec) -> put(to.get(j), v, t, y, vec));
+    }
+
+    private interface Component { void put(int j, String v, boolean vec); }
+
+    /** A loaded value into its register, extended by its own sign. */
+    private void put(Operand d, String v, PtxType t, String y, boolean vec) {
+        if (!(d instanceof Operand.Reg reg)) return;
+        Register r = reg.register();
+        if (r.type().bytes() > t.bytes() && t.isSigned()) {
+            String w = "i" + r.type().bits();
+            v = ir.cast("sext", y, w, vec, v);
+            y = w;
+        }
+        k.write(d, v, y, vec, Shape.UNIFORM);
+    }
+
+    private void loadInto(Instruction i, Place p, String y, int bytes, int width, boolean invariant, boolean isVolatile, Component out) {
+        String tail = invariant ? ", !invariant.load !0" : "", how = isVolatile ? "load volatile " : "load ";
+        String mask = k.mask();
+        if (p.shape.isUniform()) {
+            for (int j = 0; j < width; j++) {
+                String v = ir.temp(how + y + ", ptr " + pointer(p, (long) j * bytes) + ", align " + bytes + tail);
+                out.put(j, v, false);
+            }
+            return;
+        }
+        if (!p.shape.isVarying()) {
+            Runs runs = runs(p.shape.pattern(), bytes, width, GAP_BYTES);
+            if (runs != null && (mask == null || runs.oneToOne)) {
+                var parts = new ArrayList<String>();
+                var lengths = new ArrayList<Integer>();
+                for (int r = 0; r < runs.length.length; r++) {
+                    int n = runs.length[r];
+                    String at = pointer(p, runs.start[r]);
+                    if (mask == null) parts.add(ir.temp(how + Ir.vector(n, y) + ", ptr " + at + ", align " + bytes + tail));
+                    else {
+                        String m = elementMask(runs, r, width, mask), v = Ir.vector(n, y), f = "@llvm.masked.load." + Ir.suffix(y, n) + ".p0";
+                        if (n == 1) f = "@llvm.masked.load.v1" + Ir.suffix(y, 1) + ".p0";
+                        ir.declare(v + " " + f + "(ptr, i32, " + Ir.vector(n, "i1") + ", " + v + ")");
+                        parts.add(ir.temp("call " + v + " " + f + "(ptr " + at + ", i32 " + bytes + ", " + Ir.vector(n, "i1") + " " + m + ", " + v + " zeroinitializer)"));
+                    }
+                    lengths.add(n);
+                }
+                String all = ir.concat(y, parts, lengths);
+                for (int j = 0; j < width; j++) {
+                    int c = j;
+                    boolean identity = runs.total == 32 && width == 1;
+                    for (int l = 0; l < 32 && identity; l++) identity = runs.index[l] == l;
+                    out.put(j, identity ? all : ir.shuffle(y, runs.total, all, null, 32, l -> runs.index[l * width + c]), true);
+                }
+                return;
+            }
+        }
+        note(i, "gathers", p);
+        if (mask == null && width > 1 && width * bytes <= 16) {
+            String at = pointers(p, 0);
+            var parts = new ArrayList<String>();
+            for (int l = 0; l < 32; l++)
+                parts.add(ir.temp("load " + Ir.vector(width, y) + ", ptr " + ir.temp("extractelement <32 x ptr> " + at + ", i64 " + l) + ", align " + bytes + tail));
+            String all = ir.concat(y, parts, java.util.Collections.nCopies(32, width));
+            for (int j = 0; j < width; j++) {
+                int c = j;
+                out.put(j, ir.shuffle(y, 32 * width, all, null, 32, l -> l * width + c), true);
+            }
+            return;
+        }
+        for (int j = 0; j < width; j++) out.put(j, gather(y, pointers(p, (long) j * bytes), bytes, k.activeMask()), true);
+    }
+
+    private String gather(String y, String at, int bytes, String mask) {
+        String v = Ir.vector(y), f = "@llvm.masked.gather." + Ir.suffix(y, 32) + ".v32p0";
+        ir.declare(v + " " + f + "(<32 x ptr>, i32, <32 x i1>, " + v + ")");
+        return ir.temp("call " + v + " " + f + "(<32 x ptr> " + at + ", i32 " + bytes + ", <32 x i1> " + mask + ", " + v + " zeroinitializer)");
+    }
+
+    private void note(Instruction i, String what, Place p) {
+        String s = k.kernel.module() + ".ptx:" + i.line() + ": " + i.name() + " " + what
+                + (p.shape.isVarying() ? ": its address escapes the lane analysis" : ": its lanes touch memory in too many places");
+        if (!k.report.contains(s)) k.report.add(s);
+    }
+
+    // ---- stores
+
+    void store(Instruction i) {
+        PtxType t = i.type();
+        if (t == PtxType.B128) throw k.refuse(i, "");
+        List<Operand> from = i.operand(1) instanceof Operand.Vector v ? v.elements() : List.of(i.operand(1));
+        Place p = place(i, i.operand(0));
+        String y = KernelEmitter.typeOf(t);
+        if (p.shape.isUniform()) {
+            for (int j = 0; j < from.size(); j++) {
+                String v = k.analysis.of(from.get(j)).isUniform() ? k.scalar(from.get(j), y) : lastLane(k.vector(from.get(j), y), y);
+                ir.line("store " + y + " " + v + ", ptr " + pointer(p, (long) j * t.bytes()) + ", align " + t.bytes());
+            }
+            return;
+        }
+        var values = new ArrayList<String>();
+        for (Operand o : from) values.add(k.vector(o, y));
+        storeFrom(i, p, y, t.bytes(), values);
+    }
+
+    /** Of lanes that store to one address the last active one wins. */
+    private String lastLane(String v, String y) {
+        String lane = "31";
+        if (k.mask() != null) lane = ir.temp("sub i32 31, " + ir.countZeros("ctlz", "i32", false, ir.maskBits(k.mask())));
+        return ir.temp("extractelement " + Ir.vector(y) + " " + v + ", i32 " + lane);
+    }
+
+    private void storeFrom(Instruction i, Place p, String y, int bytes, List<String> values) {
+        int width = values.size();
+        String mask = k.mask();
+        if (!p.shape.isVarying()) {
+            Runs runs = runs(p.shape.pattern(), bytes, width, 0);
+            if (runs != null && (mask == null || runs.oneToOne)) {
+                String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
+                int[] source = new int[runs.total];   // which element of `all` goes where; of several lanes the last
+                for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) source[runs.index[l * width + j]] = j * 32 + l;
+                int before = 0;
+                for (int r = 0; r < runs.length.length; r++) {
+                    int n = runs.length[r], from = before;
+                    before += n;
+                    boolean identity = width == 1 && n == 32;
+                    for (int e = 0; e < n && identity; e++) identity = source[from + e] == e;
+                    String v = identity ? all : ir.shuffle(y, 32 * width, all, null, n, e -> source[from + e]);
+                    String at = pointer(p, runs.start[r]);
+                    if (mask == null) ir.line("store " + Ir.vector(n, y) + " " + v + ", ptr " + at + ", align " + bytes);
+                    else {
+                        String m = elementMask(runs, r, width, mask), f = "@llvm.masked.store." + (n == 1 ? "v1" : "") + Ir.suffix(y, n) + ".p0";
+                        ir.declare("void " + f + "(" + Ir.vector(n, y) + ", ptr, i32, " + Ir.vector(n, "i1") + ")");
+                        ir.line("call void " + f + "(" + Ir.vector(n, y) + " " + v + ", ptr " + at + ", i32 " + bytes + ", " + Ir.vector(n, "i1") + " " + m + ")");
+                    }
+                }
+                return;
+            }
+        }
+        note(i, "scatters", p);
+        if (mask == null && width > 1 && width * bytes <= 16) {
+            String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
+            String at = pointers(p, 0);
+            for (int l = 0; l < 32; l++) {
+                int lane = l;
+                String v = ir.shuffle(y, 32 * width, all, null, width, j -> j * 32 + lane);
+                ir.line("store " + Ir.vector(width, y) + " " + v + ", ptr " + ir.temp("extractelement <32 x ptr> " + at + ", i64 " + l) + ", align " + bytes);
+            }
+            return;
+        }
+        String f = "@llvm.masked.scatter." + Ir.suffix(y, 32) + ".v32p0";
+        ir.declare("void " + f + "(" + Ir.vector(y) + ", <32 x ptr>, i32, <32 x i1>)");
+        for (int j = 0; j < width; j++)
+            ir.line("call void " + f + "(" + Ir.vector(y) + " " + values.get(j) + ", <32 x ptr> " + pointers(p, (long) j * bytes) + ", i32 " + bytes + ", <32 x i1> " + k.activeMask() + ")");
+    }
+
+    // ---- cp.async
+
+    /** {@code cp.async}: the copy happens here and now; commit and wait have nothing left to do. */
+    void copyAsync(Instruction i) {
+        if (!i.has("async")) throw k.refuse(i, "");
+        if (i.has("commit_group") || i.has("wait_group") || i.has("wait_all")) return;
+        if (i.has("bulk") || i.has("mbarrier") || i.operands().size() < 3 || i.operands().size() > 5) throw k.refuse(i, "");
+        if (!(i.operand(0) instanceof Operand.Address to) || !(i.operand(1) instanceof Operand.Address from)) throw k.refuse(i, "");
+        Place d = place("shared", to), s = place("global", from);
+        int bytes = (int) (long) k.analysis.of(i.operand(2)).value(), width = bytes / 4;
+        Operand sourceBytes = i.operands().size() > 3 ? i.operand(3) : null;
+        Long known = sourceBytes == null ? Long.valueOf(bytes) : k.analysis.of(sourceBytes).value();
+        var values = new String[width];
+        if (known != null && known == bytes) {
+            loadInto(i, s, "i32", 4, width, false, false, (j, v, vec) -> values[j] = vec ? v : ir.splat("i32", v));
+        } else {
+            String n = k.vector(sourceBytes, "i32");
+            for (int j = 0; j < width; j++) {
+                String m = ir.compare("ugt", "i32", true, n, Ir.constant("i32", true, 4L * j));
+                if (k.mask() != null) m = ir.maskAnd(k.mask(), m);
+                values[j] = gather("i32", pointers(s, 4L * j), 4, m);
+            }
+        }
+        if (d.shape.isUniform()) {
+            for (int j = 0; j < width; j++) ir.line("store i32 " + lastLane(values[j], "i32") + ", ptr " + pointer(d, 4L * j) + ", align 4");
+            return;
+        }
+        storeFrom(i, d, "i32", 4, List.of(values));
+    }
+
+    // ---- atomics
+
+    /** One lane after the other; on shared memory, which one thread of the host works on, plain loads and stores do. */
+    void atomic(Instruction i) {
+        boolean result = i.is("atom");
+        int a = result ? 1 : 0;
+        PtxType t = i.type();
+        String y = KernelEmitter.typeOf(t);
+        Place p = place(i, i.operand(a));
+        String op = null;
+        for (String m : i.modifiers()) switch (m) { case "add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec" -> op = m; default -> { } }
+        if (op == null || t == PtxType.F16X2 || t == PtxType.BF16X2 || t.bytes() < 4 || i.operand(a + 1) instanceof Operand.Vector) throw k.refuse(i, "");
+        if (t.isFloat() && !op.equals("add")) throw k.refuse(i, "");
+        boolean cas = op.equals("cas"), shared = p.space.equals("shared");
+        String v = k.vector(i.operand(a + 1), y), w = cas ? k.vector(i.operand(a + 2), y) : null;
+        String name = "tp_atom_" + op + "_" + t.name().toLowerCase() + (shared ? "_shared" : "");
+        String finalOp = op;
+        ir.declare("i32 @llvm.cttz.i32(i32, i1)");
+        k.helper(name, () -> atomicHelper(name, finalOp, t, y, shared));
+        String at = ir.temp("ptrtoint <32 x ptr> " + pointers(p, 0) + " to <32 x i64>");
+        String bits = k.mask() == null ? "-1" : ir.maskBits(k.mask());
+        String r = ir.temp("call " + Ir.vector(y) + " @" + name + "(<32 x i64> " + at + ", " + Ir.vector(y) + " " + v + ", " + Ir.vector(y) + " " + (cas ? w : "poison") + ", i32 " + bits + ")");
+        if (result) k.writeVector(i.operand(0), r, y);
+    }
+
+    private static String atomicHelper(String name, String op, PtxType t, String y, boolean shared) {
+        String s = t.isSigned() ? "" : "u", v = Ir.vector(y);
+        String body;
+        if (op.equals("cas")) {
+            body = shared ? "  %old = load " + y + ", ptr %p\n  %same = icmp eq " + y + " %old, %x\n  %new = select i1 %same, " + y + " %z, " + y + " %old\n  store " + y + " %new, ptr %p\n"
+                    : "  %pair = cmpxchg ptr %p, " + y + " %x, " + y + " %z seq_cst seq_cst\n  %old = extractvalue { " + y + ", i1 } %pair, 0\n";
+        } else if (!shared) {
+            String rmw = switch (op) {
+                case "add" -> t.isFloat() ? "fadd" : "add"; case "exch" -> "xchg"; case "inc" -> "uinc_wrap"; case "dec" -> "udec_wrap";
+                case "min", "max" -> s + op; default -> op;
+            };
+            body = "  %old = atomicrmw " + rmw + " ptr %p, " + y + " %x seq_cst\n";
+        } else {
+            String c = t.isSigned() ? "s" : "u";
+            body = "  %old = load " + y + ", ptr %p\n" + switch (op) {
+                case "add" -> "  %new = " + (t.isFloat() ? "fadd " : "add ") + y + " %old, %x\n";
+                case "exch" -> "  %new = select i1 true, " + y + " %x, " + y + " %x\n";
+                case "min", "max" -> "  %c = icmp " + c + (op.equals("min") ? "lt " : "gt ") + y + " %old, %x\n  %new = select i1 %c, " + y + " %old, " + y + " %x\n";
+                case "inc" -> "  %c = icmp uge " + y + " %old, %x\n  %n = add " + y + " %old, 1\n  %new = select i1 %c, " + y + " 0, " + y + " %n\n";
+                case "dec" -> "  %c0 = icmp eq " + y + " %old, 0\n  %c1 = icmp ugt " + y + " %old, %x\n  %c = or i1 %c0, %c1\n  %n = sub " + y + " %old, 1\n  %new = select i1 %c, " + y + " %x, " + y + " %n\n";
+                default -> "  %new = " + op + " " + y + " %old, %x\n";
+            } + "  store " + y + " %new, ptr %p\n";
+        }
+        return "define internal " + v + " @" + name + "(<32 x i64> %at, " + v + " %value, " + v + " %other, i32 %lanes) noinline #0 {\nentry:\n"
+                + "  %as = alloca <32 x i64>\n  store <32 x i64> %at, ptr %as\n  %vs = alloca " + v + "\n  store " + v + " %value, ptr %vs\n"
+                + (op.equals("cas") ? "  %zs = alloca " + v + "\n  store " + v + " %other, ptr %zs\n" : "")
+                + "  %none = icmp eq i32 %lanes, 0\n  br i1 %none, label %done, label %loop\nloop:\n  %m = phi i32 [ %lanes, %entry ], [ %rest, %loop ]\n"
+                + "  %l = call i32 @llvm.cttz.i32(i32 %m, i1 true)\n"
+                + "  %ap = getelementptr i64, ptr %as, i32 %l\n  %a = load i64, ptr %ap\n  %p = inttoptr i64 %a to ptr\n"
+                + "  %xp = getelementptr " + y + ", ptr %vs, i32 %l\n  %x = load " + y + ", ptr %xp\n"
+                + (op.equals("cas") ? "  %zp = getelementptr " + y + ", ptr %zs, i32 %l\n  %z = load " + y + ", ptr %zp\n" : "")
+                + body + "  store " + y + " %old, ptr %xp\n"
+                + "  %less = sub i32 %m, 1\n  %rest = and i32 %m, %less\n  %more = icmp ne i32 %rest, 0\n  br i1 %more, label %loop, label %done\n"
+                + "done:\n  %r = load " + v + ", ptr %vs\n  ret " + v + " %r\n}\n";
+    }
+}
