@@ -1,15 +1,104 @@
 package dev.turningpoint.softgpu.jit;
 
+import dev.turningpoint.softgpu.analysis.Geometry;
+import dev.turningpoint.softgpu.analysis.KernelAnalysis;
+import dev.turningpoint.softgpu.ptx.PtxException;
+import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 
-/** Compiles kernels, remembers them, and keeps their objects in the cache folder. Thread safe. */
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * Compiles kernels, remembers them, and keeps their objects in the cache folder. Thread safe; different kernels compile in parallel on the calling threads.
+ *
+ * <p>System properties: {@code turningpoint.software.cache=false} compiles everything anew, {@code turningpoint.software.dump=DIR} writes the LLVM IR of
+ * every kernel compiled there, {@code turningpoint.software.without=avx512f,...} pretends the processor lacks features.
+ */
 public final class KernelCompiler {
+    /** Part of the cache key: raise it whenever emitted code changes. */
+    private static final String EMITTER_VERSION = "1";
+    private static final String PASSES = "default<O1>";
+    private static final System.Logger LOG = System.getLogger(KernelCompiler.class.getName());
+
+    private record Key(Object owner, String entry, Geometry geometry, long dynamicShared) {}
+
+    private final Map<Key, CompletableFuture<CompiledKernel>> compiled = new ConcurrentHashMap<>();
+
     /**
      * The kernel compiled for a block shape and a size of dynamic shared memory; the same arguments give the same object again.
      *
-     * @throws dev.turningpoint.softgpu.ptx.PtxException if the kernel uses what the software GPU does not serve
+     * @throws PtxException if the kernel uses what the software GPU does not serve, or the block shape is impossible
      */
     public CompiledKernel compile(PtxModule module, String entry, int blockX, int blockY, int blockZ, long dynamicShared) {
-        throw new UnsupportedOperationException();
+        PtxKernel kernel = module.kernel(entry);
+        var geometry = new Geometry(blockX, blockY, blockZ);
+        if (blockX < 1 || blockY < 1 || blockZ < 1 || (long) blockX * blockY * blockZ > 1024)
+            throw new PtxException("kernel " + entry + ": a block of " + blockX + " x " + blockY + " x " + blockZ + " threads; 1 to 1024 are possible");
+        var key = new Key(module, entry, geometry, dynamicShared);
+        CompletableFuture<CompiledKernel> mine = new CompletableFuture<>(), other = compiled.putIfAbsent(key, mine);
+        if (other != null) {
+            try {
+                return other.join();
+            } catch (CompletionException e) {
+                if (e.getCause() instanceof RuntimeException r) throw r;
+                throw e;
+            }
+        }
+        try {
+            CompiledKernel k = build(module, kernel, geometry, dynamicShared);
+            mine.complete(k);
+            return k;
+        } catch (Throwable t) {
+            compiled.remove(key, mine);
+            mine.completeExceptionally(t);
+            throw t;
+        }
+    }
+
+    /** The LLVM IR a kernel becomes, for those who look. */
+    public String ir(PtxModule module, String entry, int blockX, int blockY, int blockZ, long dynamicShared) {
+        PtxKernel kernel = module.kernel(entry);
+        return new KernelEmitter(new KernelAnalysis(kernel, new Geometry(blockX, blockY, blockZ)), NativeCompiler.get().target(), kernel.staticShared() + dynamicShared).emit();
+    }
+
+    private CompiledKernel build(PtxModule module, PtxKernel kernel, Geometry geometry, long dynamicShared) {
+        long start = System.nanoTime();
+        NativeCompiler llvm = NativeCompiler.get();
+        Target target = llvm.target();
+        boolean cached = !"false".equals(System.getProperty("turningpoint.software.cache"));
+        String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), target.toString(), llvm.version(), EMITTER_VERSION, PASSES);
+        ObjectCache.Entry e = cached ? ObjectCache.read(key) : null;
+        boolean found = e != null;
+        if (!found) {
+            long shared = kernel.staticShared() + dynamicShared;
+            var emitter = new KernelEmitter(new KernelAnalysis(kernel, geometry), target, shared);
+            String ir = emitter.emit();
+            String dump = System.getProperty("turningpoint.software.dump");
+            if (dump != null) dump(Path.of(dump), kernel.name() + "-" + geometry.x() + "x" + geometry.y() + "x" + geometry.z() + ".ll", ir);
+            e = new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));
+            if (cached) ObjectCache.write(key, e);
+        }
+        long address = llvm.link(kernel.name(), e.object(), module.data().address());
+        if (LOG.isLoggable(System.Logger.Level.DEBUG)) {
+            LOG.log(System.Logger.Level.DEBUG, "{0} for {1} x {2} x {3} threads {4} in {5} ms", kernel.name(), geometry.x(), geometry.y(), geometry.z(),
+                    found ? "from the cache" : "compiled", (System.nanoTime() - start) / 1_000_000);
+            for (String s : e.report()) LOG.log(System.Logger.Level.DEBUG, s);
+        }
+        return new CompiledKernel(kernel.name(), address, e.scratchBytes(), e.sharedBytes(), e.report(), found);
+    }
+
+    private static void dump(Path folder, String name, String text) {
+        try {
+            Files.createDirectories(folder);
+            Files.writeString(folder.resolve(name), text);
+        } catch (IOException x) {
+            LOG.log(System.Logger.Level.WARNING, "IR not written: " + x);
+        }
     }
 }

@@ -1,0 +1,147 @@
+package dev.turningpoint.softgpu.jit;
+
+import dev.turningpoint.bindings.NativeLibrary;
+import dev.turningpoint.bindings.llvm.LLVMDiagnosticHandler;
+import dev.turningpoint.bindings.llvm.Llvm;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+/** LLVM behind two operations: IR text to an object file, an object file to an address in this process. */
+final class NativeCompiler {
+    private static final int OPTIMIZE_DEFAULT = 2, RELOCATION_PIC = 2, MODEL_DEFAULT = 0, MODEL_JIT = 1, OBJECT_FILE = 1, VERIFY_RETURN = 2, SEVERITY_ERROR = 0;
+
+    private final Target target;
+    private final String version;
+    private final MemorySegment llvmTarget;
+
+    private static final class Holder { static final NativeCompiler INSTANCE = new NativeCompiler(); }
+
+    static NativeCompiler get() {
+        NativeLibrary.LLVM.load();
+        return Holder.INSTANCE;
+    }
+
+    private NativeCompiler() {
+        Arena a = Arena.global();
+        // Instruction scheduling before register allocation lengthens live ranges until independent matrix products spill: off.
+        MemorySegment arguments = a.allocate(ADDRESS, 2);
+        arguments.setAtIndex(ADDRESS, 0, a.allocateFrom("turningpoint"));
+        arguments.setAtIndex(ADDRESS, 1, a.allocateFrom("-enable-misched=false"));
+        Llvm.LLVMParseCommandLineOptions(2, arguments, a.allocateFrom(""));
+        Llvm.LLVMInitializeX86TargetInfo();
+        Llvm.LLVMInitializeX86Target();
+        Llvm.LLVMInitializeX86TargetMC();
+        Llvm.LLVMInitializeX86AsmPrinter();
+        Llvm.LLVMInitializeX86AsmParser();
+        String triple = message(Llvm.LLVMGetDefaultTargetTriple());
+        // "none" takes the features away that a test wants to be without
+        String without = System.getProperty("turningpoint.software.without", "");
+        String cpu = message(Llvm.LLVMGetHostCPUName()), features = message(Llvm.LLVMGetHostCPUFeatures());
+        if (!without.isEmpty()) {
+            for (String f : without.split(",")) features = (features + ",").replace("+" + f + ",", "-" + f + ",").replaceAll(",$", "");
+            cpu = "x86-64-v3";
+        }
+        target = new Target(triple, cpu, features);
+        MemorySegment v = a.allocate(ValueLayout.JAVA_INT, 3);
+        Llvm.LLVMGetVersion(v, v.asSlice(4), v.asSlice(8));
+        version = v.getAtIndex(ValueLayout.JAVA_INT, 0) + "." + v.getAtIndex(ValueLayout.JAVA_INT, 1) + "." + v.getAtIndex(ValueLayout.JAVA_INT, 2);
+        MemorySegment out = a.allocate(ADDRESS), error = a.allocate(ADDRESS);
+        if (Llvm.LLVMGetTargetFromTriple(a.allocateFrom(triple), out, error) != 0) throw new IllegalStateException("LLVM has no target " + triple + ": " + taken(error));
+        llvmTarget = out.get(ADDRESS, 0);
+    }
+
+    Target target() { return target; }
+    String version() { return version; }
+
+    private static String message(MemorySegment s) {
+        if (s.address() == 0) return "";
+        String t = s.reinterpret(Long.MAX_VALUE).getString(0);
+        Llvm.LLVMDisposeMessage(s);
+        return t;
+    }
+
+    private static String taken(MemorySegment pointer) { return message(pointer.get(ADDRESS, 0)); }
+
+    private static void check(String what, MemorySegment error) {
+        if (error.address() == 0) return;
+        MemorySegment m = Llvm.LLVMGetErrorMessage(error);
+        String t = m.reinterpret(Long.MAX_VALUE).getString(0);
+        Llvm.LLVMDisposeErrorMessage(m);
+        throw new IllegalStateException(what + ": " + t);
+    }
+
+    /** @param mode 0 for an object file, 1 for a JIT builder: they want different code models */
+    private MemorySegment machine(Arena a, int mode) {
+        return Llvm.LLVMCreateTargetMachine(llvmTarget, a.allocateFrom(target.triple()), a.allocateFrom(target.cpu()), a.allocateFrom(target.features()),
+                OPTIMIZE_DEFAULT, RELOCATION_PIC, mode == 0 ? MODEL_DEFAULT : MODEL_JIT);
+    }
+
+    /** Verifies, optimises and compiles. */
+    byte[] compile(String name, String ir, String passes) {
+        try (Arena a = Arena.ofConfined()) {
+            MemorySegment context = Llvm.LLVMContextCreate(), machine = MemorySegment.NULL, options = MemorySegment.NULL, module = MemorySegment.NULL;
+            String[] trouble = {null};
+            try {
+                // Without a handler LLVM ends the process on an error.
+                Llvm.LLVMContextSetDiagnosticHandler(context, LLVMDiagnosticHandler.allocate((d, c) -> {
+                    if (Llvm.LLVMGetDiagInfoSeverity(d) == SEVERITY_ERROR) trouble[0] = message(Llvm.LLVMGetDiagInfoDescription(d));
+                }, a), MemorySegment.NULL);
+                byte[] text = ir.getBytes(java.nio.charset.StandardCharsets.ISO_8859_1);
+                MemorySegment source = a.allocate(text.length + 1L);
+                MemorySegment.copy(text, 0, source, ValueLayout.JAVA_BYTE, 0, text.length);
+                MemorySegment buffer = Llvm.LLVMCreateMemoryBufferWithMemoryRangeCopy(source, text.length, a.allocateFrom(name));
+                MemorySegment out = a.allocate(ADDRESS), error = a.allocate(ADDRESS);
+                if (Llvm.LLVMParseIRInContext(context, buffer, out, error) != 0)   // takes the buffer
+                    throw new IllegalStateException("kernel " + name + ": LLVM does not read our IR: " + taken(error));
+                module = out.get(ADDRESS, 0);
+                if (Llvm.LLVMVerifyModule(module, VERIFY_RETURN, error) != 0) throw new IllegalStateException("kernel " + name + ": LLVM does not accept our IR: " + taken(error));
+                machine = machine(a, 0);
+                options = Llvm.LLVMCreatePassBuilderOptions();
+                check("kernel " + name, Llvm.LLVMRunPasses(module, a.allocateFrom(passes), machine, options));
+                if (Llvm.LLVMTargetMachineEmitToMemoryBuffer(machine, module, OBJECT_FILE, error, out) != 0)
+                    throw new IllegalStateException("kernel " + name + ": " + taken(error));
+                MemorySegment object = out.get(ADDRESS, 0);
+                byte[] bytes = Llvm.LLVMGetBufferStart(object).reinterpret(Llvm.LLVMGetBufferSize(object)).toArray(ValueLayout.JAVA_BYTE);
+                Llvm.LLVMDisposeMemoryBuffer(object);
+                if (trouble[0] != null) throw new IllegalStateException("kernel " + name + ": " + trouble[0]);
+                return bytes;
+            } finally {
+                if (options.address() != 0) Llvm.LLVMDisposePassBuilderOptions(options);
+                if (module.address() != 0) Llvm.LLVMDisposeModule(module);
+                if (machine.address() != 0) Llvm.LLVMDisposeTargetMachine(machine);
+                Llvm.LLVMContextDispose(context);
+            }
+        }
+    }
+
+    /** Loads an object file for good; {@code @tp_module_data} in it is the given address. */
+    synchronized long link(String symbol, byte[] object, long moduleData) {
+        try (Arena a = Arena.ofConfined()) {
+            MemorySegment builder = Llvm.LLVMOrcCreateLLJITBuilder();
+            Llvm.LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, Llvm.LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine(a, 1)));   // takes the machine
+            MemorySegment out = a.allocate(ADDRESS);
+            check("JIT", Llvm.LLVMOrcCreateLLJIT(out, builder));
+            MemorySegment jit = out.get(ADDRESS, 0), library = Llvm.LLVMOrcLLJITGetMainJITDylib(jit);
+            check("JIT", Llvm.LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(out, Llvm.LLVMOrcLLJITGetGlobalPrefix(jit), MemorySegment.NULL, MemorySegment.NULL));
+            Llvm.LLVMOrcJITDylibAddGenerator(library, out.get(ADDRESS, 0));
+            // { symbol name, { address, { flags, target flags } } }
+            MemorySegment pair = a.allocate(24, 8);
+            pair.set(ADDRESS, 0, Llvm.LLVMOrcLLJITMangleAndIntern(jit, a.allocateFrom("tp_module_data")));
+            pair.set(JAVA_LONG, 8, moduleData);
+            pair.set(ValueLayout.JAVA_BYTE, 16, (byte) 1);   // exported
+            check("JIT", Llvm.LLVMOrcJITDylibDefine(library, Llvm.LLVMOrcAbsoluteSymbols(pair, 1)));
+            MemorySegment bytes = a.allocate(object.length + 1L, 64);
+            MemorySegment.copy(object, 0, bytes, ValueLayout.JAVA_BYTE, 0, object.length);
+            MemorySegment buffer = Llvm.LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, object.length, a.allocateFrom(symbol));
+            check("kernel " + symbol, Llvm.LLVMOrcLLJITAddObjectFile(jit, library, buffer));
+            MemorySegment address = a.allocate(JAVA_LONG);
+            check("kernel " + symbol, Llvm.LLVMOrcLLJITLookup(jit, address, a.allocateFrom(symbol)));
+            return address.get(JAVA_LONG, 0);
+        }
+    }
+}
