@@ -374,7 +374,7 @@ __device__ __forceinline__ void attention_backward_keys(const T* __restrict__ q,
         load_rows<T, D, TILE>(tileD, rowsD, first, warp, padded, K::WARPS);
         for (int r = 32 * warp; r < padded; r += 32 * K::WARPS) {
             const int t = r + lane;
-            if (t < padded) {
+            if (TILE % 32 == 0 || t < TILE) {
                 tileLse[t] = first + t < queries ? lse[rowStats + first + t] * LOG2_E : NEVER;
                 tileDelta[t] = first + t < queries ? delta[rowStats + first + t] : 0.f;
             }
