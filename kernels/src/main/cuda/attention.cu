@@ -306,8 +306,7 @@ __device__ __forceinline__ void attention_delta(const T* __restrict__ outA, cons
         if (exists) {
             for (int j = 0; j < headDim; j += 32) sum += load1(o + h * headDim + j, lane) * load1(g + h * headDim + j, lane);
         }
-        sum = warp_sum(sum);
-        if (lane == 0) delta[((long)sample * heads + h) * tokens + token] = sum;
+        delta[((long)sample * heads + h) * tokens + token] = warp_sum(sum);  // every lane stores the same: no branch inside the warp
     }
 }
 

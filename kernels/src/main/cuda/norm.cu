@@ -40,8 +40,9 @@ __device__ __forceinline__ void adaptive_layer_norm(const float* __restrict__ x,
     for_columns(d, [&](int c) { const float e = x[c] - mean; squares += e * e; });
     const float rstd = rsqrtf(warp_sum(squares) * inverse + eps);
     for_columns(d, [&](int c) { store1(out, c, (x[c] - mean) * rstd * (1.f + scale[c]) + shift[c]); });
-    if (stats != nullptr) {
-        if ((threadIdx.x & 31) == 0) { stats[2L * row] = mean; stats[2L * row + 1] = rstd; }
+    if (stats != nullptr) {  // every lane stores the same: no branch inside the warp
+        stats[2L * row] = mean;
+        stats[2L * row + 1] = rstd;
     }
 }
 
