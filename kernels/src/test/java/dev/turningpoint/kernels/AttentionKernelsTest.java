@@ -185,7 +185,7 @@ class AttentionKernelsTest {
     /** f32: nearly f32. bf16: at most twice the error of an attention that rounds only probabilities, their gradients and results. */
     static void compare(String what, Case c, double[] exact, double[] rounded, float[] got) {
         if (c.type == DType.F32) {
-            Expect.close(what, exact, got, 3e-5, 3e-5 * largest(exact) + 1e-6);
+            Expect.close(what, exact, got, 3e-5, 3e-5 * largest(exact) + 1e-5);
             return;
         }
         float[] framework = new float[exact.length];

@@ -154,7 +154,10 @@ class MlpKernelsTest {
         var random = new Random(6);
         float[] x = new float[n];
         for (int i = 0; i < n; i++) {
-            x[i] = i % 3 == 0 ? Float.intBitsToFloat(random.nextInt() & 0xffff8000 & ~0x40000000) : (float) random.nextGaussian();  // many ties
+            x[i] = (float) random.nextGaussian();
+            if (i % 3 == 0) {
+                x[i] = Float.intBitsToFloat(Float.floatToRawIntBits(x[i]) & 0xffff0000 | 0x8000);  // a tie
+            }
         }
         long wide = on.f32(x), narrow = on.store(DType.BF16, new float[n]), back = on.f32(new float[n]);
         kernels.cast(on.stream, DType.F32, wide, DType.BF16, narrow, n);
