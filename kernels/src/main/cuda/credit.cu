@@ -32,6 +32,7 @@ enum Flags {
     DROP_MAIN = 1024,          // the bonus replaces the main part
     PROPAGATE = 2048,          // the bonus spreads: gains to later steps, losses to earlier ones
     RANK_BY_TREND = 4096,      // balancing ranks by D as the reference code does, not by the assigned bonus
+    ZERO_KEEPS_MAIN = 8192,    // a bonus of exactly 0 does not replace the main part, as in the reference code
 };
 
 __device__ __forceinline__ int sign(float a) { return (a > 0.f) - (a < 0.f); }
@@ -126,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(128) step_rewards(const float* rewa
         }
         main_part = flags & MAIN_IS_TREND ? (flags & TREND ? D : last) : __fsub_rn(R[t + 1], R[t]);
         if (flags & OUTCOME) main_part = last;
-        if ((flags & DROP_MAIN) && bonus != 0.f) main_part = 0.f;
+        if ((flags & DROP_MAIN) && (flags & ZERO_KEEPS_MAIN ? bonus != 0.f : turn > 0.f)) main_part = 0.f;
         widened[i] = turn;
         main_out[i] = main_part;
         bonus_out[i] = bonus;

@@ -15,6 +15,7 @@
 // Traffic: reads (8 + sizeof(T)) n (+ sizeof(T) n with KL), writes sizeof(T) n bytes a row; read twice, the second time from cache, because the gradient
 //          needs the whole row's ratio.
 // Launch:  one block of 8 warps a row; warps take chunks of 512 elements in turn, per-chunk sums meet in shared memory (8 bytes a chunk).
+//          Inner loops stay rolled: blocks of other rows hide the latency, and code for every mixture of guidance and KL stays small.
 //          The log-probability has the bits of sampler.cu's: the same code, chunks and order.
 
 #include "flow.cuh"
@@ -30,7 +31,7 @@ __device__ __forceinline__ void grpo_loss(const float* x, const float* x_next, c
 
     for (int chunk = warp; chunk < chunks; chunk += 8) {
         float squares = 0.f, kl_squares = 0.f;
-        #pragma unroll
+        #pragma unroll 1
         for (int j = 0; j < 4; j++) {
             const int k = chunk * CHUNK4 + j * 32 + lane;
             if (k < n4) {
@@ -70,7 +71,7 @@ __device__ __forceinline__ void grpo_loss(const float* x, const float* x_next, c
     }
 
     for (int chunk = warp; chunk < chunks; chunk += 8) {
-        #pragma unroll
+        #pragma unroll 1
         for (int j = 0; j < 4; j++) {
             const int k = chunk * CHUNK4 + j * 32 + lane;
             if (k < n4) {

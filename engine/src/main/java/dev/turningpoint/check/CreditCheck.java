@@ -12,6 +12,7 @@ import static dev.turningpoint.kernels.CreditKernels.PROPAGATE;
 import static dev.turningpoint.kernels.CreditKernels.RANK_BY_TREND;
 import static dev.turningpoint.kernels.CreditKernels.SUFFIX;
 import static dev.turningpoint.kernels.CreditKernels.TREND;
+import static dev.turningpoint.kernels.CreditKernels.ZERO_KEEPS_MAIN;
 
 import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.kernels.CreditKernels;
@@ -114,10 +115,10 @@ final class CreditCheck {
     /** The engine's own modes where the set of flags is one of them, else what the file's flags say. */
     private CreditOptions options(String name) {
         return switch (name) {
-            case "paper" -> CreditOptions.consistentTurningPoint().balanced(true);
-            case "def51_nobal" -> CreditOptions.consistentTurningPoint();
-            case "def41_bal" -> CreditOptions.turningPoint().balanced(true);
-            case "def41_nobal" -> CreditOptions.turningPoint();
+            case "paper" -> CreditOptions.consistentTurningPoint().balanced().asPublished();
+            case "def51_nobal" -> CreditOptions.consistentTurningPoint().asPublished();
+            case "def41_bal" -> CreditOptions.turningPoint().balanced().asPublished();
+            case "def41_nobal" -> CreditOptions.turningPoint().asPublished();
             case "incremental" -> CreditOptions.incremental();
             default -> published(golden.settings().get("base_flags"), golden.settings().path("configs").path(name).path("flags"));
         };
@@ -125,7 +126,7 @@ final class CreditCheck {
 
     /** The training script's flags, the file's base set and what this one changes, as ours. */
     private static CreditOptions published(JsonNode base, JsonNode changed) {
-        int flags = RANK_BY_TREND | (changed.path("turn_on_bonus_global_step").asLong(0) == 0 ? BONUS : 0);
+        int flags = RANK_BY_TREND | ZERO_KEEPS_MAIN | (changed.path("turn_on_bonus_global_step").asLong(0) == 0 ? BONUS : 0);
         for (var flag : FLAGS.entrySet()) if (changed.path(flag.getKey()).asBoolean(base.path(flag.getKey()).asBoolean(false))) flags |= flag.getValue();
         boolean balanced = changed.path("use_balanced_bonus").asBoolean(base.get("use_balanced_bonus").asBoolean());
         return new CreditOptions(flags, (float) changed.path("eta").asDouble(base.get("eta").asDouble()), balanced, false, 5);

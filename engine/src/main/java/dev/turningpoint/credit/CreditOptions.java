@@ -38,9 +38,14 @@ public record CreditOptions(int flags, float eta, boolean balancing, boolean glo
         return new CreditOptions(flags, 1, false, false, 5);
     }
 
-    /** Balanced; with {@code byTrend} ranked by {@code R_n - R_0} as the reference code does, else by the assigned reward as the paper says. */
-    public CreditOptions balanced(boolean byTrend) {
-        return new CreditOptions(byTrend ? flags | CreditKernels.RANK_BY_TREND : flags, eta, true, globalStd, clip);
+    /** Balanced by the assigned reward, as the paper says. */
+    public CreditOptions balanced() {
+        return new CreditOptions(flags, eta, true, globalStd, clip);
+    }
+
+    /** As the published code does it: balancing ranks by {@code R_n - R_0}, and an aggregated reward of exactly 0 leaves the increment in place. */
+    public CreditOptions asPublished() {
+        return new CreditOptions(flags | CreditKernels.RANK_BY_TREND | CreditKernels.ZERO_KEEPS_MAIN, eta, balancing, globalStd, clip);
     }
 
     public CreditOptions withGlobalStd(boolean global) {

@@ -180,7 +180,8 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
                 case TURNING_POINT -> CreditOptions.turningPoint();
                 case CONSISTENT_TURNING_POINT -> CreditOptions.consistentTurningPoint();
             };
-            if (balancing) options = options.balanced(compat == Compat.REFERENCE);
+            if (balancing) options = options.balanced();
+            if (compat == Compat.REFERENCE) options = options.asPublished();
             return options.withGlobalStd(std == Std.GLOBAL).withClip(advantageClip);
         }
     }

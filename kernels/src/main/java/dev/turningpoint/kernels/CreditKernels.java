@@ -12,7 +12,7 @@ import dev.turningpoint.gpu.Stream;
 public final class CreditKernels implements AutoCloseable {
     /** Flags of {@link #stepRewards}; what each means stands in {@code credit.cu}. */
     public static final int OUTCOME = 1, BONUS = 2, FIRST = 4, FIRST_CONSISTENT = 8, INNER_CONSISTENT = 16, LOCAL_FLIP = 32, POSITIVE_ONLY = 64,
-            MAIN_IS_TREND = 128, TREND = 256, SUFFIX = 512, DROP_MAIN = 1024, PROPAGATE = 2048, RANK_BY_TREND = 4096;
+            MAIN_IS_TREND = 128, TREND = 256, SUFFIX = 512, DROP_MAIN = 1024, PROPAGATE = 2048, RANK_BY_TREND = 4096, ZERO_KEEPS_MAIN = 8192;
 
     private final PtxModule module;
     private final Kernel turningPoints;

@@ -101,11 +101,17 @@ class CreditKernelsTest {
             var positive = new ArrayList<Integer>();
             var negative = new ArrayList<Integer>();
             for (int i = 0; i < batch * n; i++) {
-                if (rowBatch[i / n] == group && free.indicator[i] > 0) {
+                if (rowBatch[i / n] == group && free.bonus[i] != 0) {
                     (free.bonus[i] > 0 ? positive : negative).add(i);
+                }
+                if (rowBatch[i / n] == group) {
+                    expected[i] = free.indicator[i];
                 }
             }
             int keep = Math.min(positive.size(), negative.size());
+            for (int i = 0; keep > 0 && i < batch * n; i++) {
+                expected[i] = rowBatch[i / n] == group ? 0 : expected[i];
+            }
             for (var side : java.util.List.of(positive, negative)) {
                 side.sort(Comparator.comparingDouble(i -> -Math.abs(free.bonus[i])));
                 side.subList(0, keep == 0 ? side.size() : keep).forEach(i -> expected[i] = 1);
