@@ -34,13 +34,13 @@ public final class TestModel {
     }
 
     /** Weights as a file, to start a training from. */
-    public static Path weights(Device device, Stream stream, GlyphConfig shape, Path file) {
+    public static void weights(Device device, Stream stream, GlyphConfig shape, Path file) {
         try (var parameters = Parameters.frozen(device, "test weights", new GlyphWeights(shape).layout(), DType.F32); HostMemory flat = HostMemory.allocate(parameters.values().bytes())) {
             fill(flat.segment(), shape, 7);
             Parameters.upload(flat.segment(), parameters.values(), stream);
             ParameterFile.save(file, parameters.layout(), parameters.values(), Map.of(), stream);
         }
-        return file;
+
     }
 
     private static void fill(MemorySegment flat, GlyphConfig shape, long seed) {

@@ -42,7 +42,8 @@ class TrainerTest {
     static void open() {
         device = Device.open();
         stream = device.newStream();
-        weights = TestModel.weights(device, stream, config().model().glyph(), folder.resolve("start.safetensors"));
+        weights = folder.resolve("start.safetensors");
+        TestModel.weights(device, stream, config().model().glyph(), weights);
     }
 
     @AfterAll
