@@ -366,7 +366,7 @@ public final class DriverFunctions {
 
     private static void checkFill(long target, int width, long count) {
         require(count >= 0 && count < Long.MAX_VALUE / 4, count + " elements");
-        require(target % width == 0, "the target is not aligned to " + width + " bytes");
+        if (target % width != 0) throw Code.INVALID_VALUE.error("the target is not aligned to " + width + " bytes");
         Memory.requireDevice("the target", target, count * width);
     }
 
@@ -654,7 +654,7 @@ public final class DriverFunctions {
             }
             require(packed != 0 && packedBytes >= f.kernel.paramBytes(), "the parameter buffer has " + packedBytes + " bytes, the kernel takes " + f.kernel.paramBytes());
         } else {
-            require(params != 0 || f.kernel.params().isEmpty(), "no parameters given, the kernel has " + f.kernel.params().size());
+            if (params == 0 && !f.kernel.params().isEmpty()) throw Code.INVALID_VALUE.error("no parameters given, the kernel has " + f.kernel.params().size());
         }
         Function.Variant code = f.variant(bx, by, bz, shared);
         Command command = s.begin();
