@@ -1,7 +1,23 @@
 package dev.turningpoint.cli;
 
+import dev.turningpoint.data.FilePrompts;
+import dev.turningpoint.data.Prompts;
+import dev.turningpoint.data.WordPrompts;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.image.GlyphFont;
+import dev.turningpoint.image.WordRenderer;
+import dev.turningpoint.report.ProgressLine;
+import dev.turningpoint.report.RunFolder;
+import dev.turningpoint.report.RunReport;
+import dev.turningpoint.reward.OcrReward;
+import dev.turningpoint.text.GlyphAlphabet;
+import dev.turningpoint.train.ConfigReader;
 import dev.turningpoint.train.RunConfig;
+import dev.turningpoint.train.Trainer;
+import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -22,8 +38,53 @@ final class TrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        RunConfig config = options.read();
+        long began = System.nanoTime();
+        RunFolder folder = null;
+        RunConfig config;
+        if (resume == null) {
+            config = options.read();
+        } else {
+            if (out != null) throw new CommandException("--resume goes on in the folder of its run; leave out --out");
+            if (options.file != null || options.preset != null || options.seed != null)
+                throw new CommandException("a resumed run keeps its configuration; leave out --config, --preset and --seed (--set may change how long it runs)");
+            folder = resume.toString().isEmpty() ? RunFolder.newest().orElseThrow(() -> new CommandException("there is no run in " + RunFolder.RUNS + " to go on with"))
+                    : RunFolder.open(resume);
+            config = ConfigReader.read(folder.config(), null, options.assignments);
+            ConfigOptions.chooseDevice(config);
+        }
         config.requireExploration();
-        throw new CommandException("train is not served yet");
+        Prompts prompts = prompts(config);
+        PrintWriter lines = spec.commandLine().getOut();
+        // Whatever can be refused is refused before the folder of a new run is made.
+        try (Device device = Device.open(); OcrReward reward = new OcrReward(config.reward().threads(), true, false)) {
+            if (folder == null) folder = RunFolder.create(out);
+            try (Trainer trainer = new Trainer(device, config, reward, prompts, folder.checkpoints())) {
+                boolean goesOn = resume != null && trainer.resume();
+                folder.writeConfig(config.toYaml());
+                lines.println((goesOn ? "going on after iteration " + trainer.iteration() : "training") + " on " + device.name() + ", into " + folder.path());
+                lines.flush();
+                Trainer.Outcome outcome;
+                try (var report = new RunReport(folder, new ProgressLine(lines, ProgressLine.onTerminal(), "train"))) {
+                    outcome = trainer.run(report, Shutdown.requested());
+                    Path result = trainer.saveResult(folder.result());
+                    report.close();
+                    lines.printf(Locale.ROOT, "held-out OCR reward %.3f -> %.3f (%+.3f) after %,d updates, %s%n", outcome.rewardBefore(), outcome.rewardAfter(),
+                            outcome.rewardAfter() - outcome.rewardBefore(), outcome.updates(), ProgressLine.duration((System.nanoTime() - began) / 1e9));
+                    if (Files.exists(report.beforeAfter())) lines.println("picture: " + report.beforeAfter());
+                    lines.println("result:  " + result);
+                    if (!outcome.complete()) lines.println("iteration " + outcome.iterations() + " of " + config.train().iterations() + "; go on with: turningpoint train --resume " + folder.path());
+                    lines.flush();
+                }
+            }
+        }
+        return 0;
+    }
+
+    /** The prompts that a configuration names. */
+    private static Prompts prompts(RunConfig config) {
+        RunConfig.Model model = config.model();
+        int fits = Math.min(model.tokens(), new WordRenderer(GlyphFont.bundled(), model.imageHeight(), model.imageWidth()).maxLetters());
+        return config.data().source() == RunConfig.Source.FILE ? new FilePrompts(Path.of(config.data().path()), config.seed(), word -> GlyphAlphabet.encode(word, fits))
+                : new WordPrompts(config.seed(), Math.min(3, fits), Math.min(4, fits));
     }
 }

@@ -1,6 +1,6 @@
 package dev.turningpoint.report;
 
-import java.io.PrintStream;
+import java.io.PrintWriter;
 import java.util.Locale;
 
 /**
@@ -10,14 +10,14 @@ public final class ProgressLine implements AutoCloseable {
     private static final int BAR = 24;
     private static final long PLAIN_EVERY_NANOS = 15_000_000_000L;
 
-    private final PrintStream out;
+    private final PrintWriter out;
     private final boolean terminal;
     private final String task;
     private int shown;
     private long lastPlain;
 
     /** @param terminal whether {@code out} is a terminal that understands a carriage return */
-    public ProgressLine(PrintStream out, boolean terminal, String task) {
+    public ProgressLine(PrintWriter out, boolean terminal, String task) {
         this.out = out;
         this.terminal = terminal;
         this.task = task;
@@ -47,6 +47,7 @@ public final class ProgressLine implements AutoCloseable {
         } else if (done >= total || System.nanoTime() - lastPlain >= PLAIN_EVERY_NANOS) {
             lastPlain = System.nanoTime();
             out.println(task + " " + count + " " + figures + left);
+            out.flush();
         }
     }
 
@@ -55,6 +56,7 @@ public final class ProgressLine implements AutoCloseable {
         if (shown > 0) out.print("\r" + " ".repeat(shown) + "\r");
         shown = 0;
         out.println(line);
+        out.flush();
     }
 
     /** Hours, minutes and seconds as far as they matter: 1h05m, 12m30s, 8s. */
@@ -66,6 +68,7 @@ public final class ProgressLine implements AutoCloseable {
     @Override
     public void close() {
         if (shown > 0) out.println();
+        out.flush();
         shown = 0;
     }
 }

@@ -39,6 +39,7 @@ public record RunFolder(Path path) {
             Files.createDirectories(folder.pictures());
             Files.createDirectories(folder.tensorboard());
             Files.createDirectories(folder.checkpoints());
+            Files.createDirectories(folder.result());
         } catch (IOException e) {
             throw AtomicFile.failure(folder.path, e);
         }

@@ -7,6 +7,7 @@ import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.grpo.PolicyUpdate;
 import dev.turningpoint.grpo.UpdateStatistics;
@@ -24,6 +25,8 @@ import dev.turningpoint.sampler.WavefrontSampler;
 import dev.turningpoint.schedule.StepTable;
 import dev.turningpoint.tensor.ParameterFile;
 import dev.turningpoint.tensor.Parameters;
+import dev.turningpoint.weights.PeftAdapter;
+import dev.turningpoint.weights.SafetensorsWriter;
 import dev.turningpoint.text.GlyphAlphabet;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -346,6 +349,27 @@ public final class Trainer implements AutoCloseable {
     /** Writes the trained weights: all of them, or the adapter, f32. */
     public void save(Path file, Map<String, String> metadata) {
         ParameterFile.save(file, model.trained().layout(), model.trained().values(), metadata, stream);
+    }
+
+    /**
+     * Writes what training made, of the averaged weights if those are evaluated: {@code weights.safetensors}, or an adapter as PEFT keeps it.
+     *
+     * @param folder exists
+     * @return the safetensors file
+     */
+    public Path saveResult(Path folder) {
+        Parameters trained = model.trained();
+        boolean lora = train.parameters() == RunConfig.Parameters.LORA;
+        Path file = folder.resolve(lora ? PeftAdapter.WEIGHTS : "weights.safetensors");
+        try (HostMemory host = Parameters.download(config.evaluation().ema() && trained.hasAverage() ? trained.average() : trained.values(), stream)) {
+            var writer = new SafetensorsWriter().metadata("format", "pt");
+            ParameterFile.add(writer, lora ? PeftAdapter.PREFIX : "", trained.layout(), host.segment());
+            writer.write(file);
+        }
+        if (lora) {
+            PeftAdapter.writeConfig(folder, train.loraRank(), train.loraAlpha(), train.loraTargets());
+        }
+        return file;
     }
 
     @Override

@@ -11,7 +11,7 @@ import dev.turningpoint.image.Picture;
 import dev.turningpoint.train.TrainingObserver;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
+import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
@@ -223,7 +223,7 @@ class ReportTest {
     @Test
     void progressRewritesATerminalAndSparesALog() {
         var bytes = new ByteArrayOutputStream();
-        try (var line = new ProgressLine(new PrintStream(bytes, true, StandardCharsets.UTF_8), true, "train")) {
+        try (var line = new ProgressLine(new PrintWriter(bytes, false, StandardCharsets.UTF_8), true, "train")) {
             line.update(1, 4, "reward 0.500", 75);
             line.say("held-out reward 0.5");
             line.update(4, 4, "reward 0.600", 0);
@@ -233,7 +233,7 @@ class ReportTest {
         assertTrue(shown.contains("\rheld-out reward 0.5\n\rtrain ████████████████████████ 4/4 reward 0.600"), shown);
         assertTrue(shown.endsWith("\n"));
         bytes.reset();
-        try (var line = new ProgressLine(new PrintStream(bytes, true, StandardCharsets.UTF_8), false, "train")) {
+        try (var line = new ProgressLine(new PrintWriter(bytes, false, StandardCharsets.UTF_8), false, "train")) {
             for (int i = 1; i <= 100; i++) line.update(i, 100, "x", -1);
         }
         assertEquals("train 1/100 x\ntrain 100/100 x\n", bytes.toString(StandardCharsets.UTF_8));
@@ -260,7 +260,7 @@ class ReportTest {
 
     private static String run(RunFolder run, int from, int to) throws IOException {
         List<String> prompts = List.of("CAT", "DOG", "ZEBRA");
-        try (Arena arena = Arena.ofConfined(); var report = new RunReport(run, new ProgressLine(new PrintStream(new ByteArrayOutputStream()), false, "train"))) {
+        try (Arena arena = Arena.ofConfined(); var report = new RunReport(run, new ProgressLine(new PrintWriter(new ByteArrayOutputStream()), false, "train"))) {
             var images = ImageBatch.allocate(arena, 3, 24, 64);
             if (from == 0) report.evaluated(0, values("eval/reward_avg", 0.5), images, prompts);
             else report.resumed(from);
