@@ -432,8 +432,17 @@ final class Arithmetic {
         return ir.cast("bitcast", "i32", "float", vec, op("shl", "i32", ir.cast("zext", "i16", "i32", vec, v), constant("i32", 16)));
     }
 
-    /** To 16 bits, round to nearest even. */
+    /** To 16 bits, round to nearest even. From double by way of a single rounded to odd, so that nothing is rounded twice. */
     private String narrowed(String v, String from, PtxType t) {
+        if (from.equals("double")) {
+            String f = ir.cast("fptrunc", "double", "float", vec, v), back = ir.cast("fpext", "float", "double", vec, f);
+            String bits = ir.cast("bitcast", "float", "i32", vec, f);
+            String beyond = ir.compare("ogt", "double", vec, ir.intrinsic("fabs", "double", vec, back), ir.intrinsic("fabs", "double", vec, v));
+            String cut = ir.select("i32", vec, beyond, op("sub", "i32", bits, constant("i32", 1)), bits);
+            String inexact = ir.compare("one", "double", vec, back, v);
+            v = ir.cast("bitcast", "i32", "float", vec, ir.select("i32", vec, inexact, op("or", "i32", cut, constant("i32", 1)), bits));
+            from = "float";
+        }
         String to = t == PtxType.F16 ? "half" : "bfloat";
         return ir.cast("bitcast", to, "i16", vec, ir.cast("fptrunc", from, to, vec, v));
     }
@@ -580,6 +589,12 @@ final class Arithmetic {
         }
         var f = new ArrayList<String>();
         for (String r : raw) f.add(widened(r, t));
+        if ((i.is("min") || i.is("max")) && !i.has("xorsign")) {   // one of the operands, bits and all
+            String first = ir.compare(i.is("max") ? "ogt" : "olt", "float", vec, f.get(0), f.get(1));
+            String pick = ir.select("i16", vec, first, raw.get(0), raw.get(1));
+            String bad = ir.compare("uno", "float", vec, f.get(i.has("NaN") ? 0 : 1), f.get(i.has("NaN") ? 0 : 1));
+            return ir.select("i16", vec, bad, raw.get(0), pick);
+        }
         if (i.is("fma")) {
             var d = new ArrayList<String>();
             for (String x : f) d.add(ir.cast("fpext", "float", "double", vec, x));

@@ -21,8 +21,8 @@ import java.util.concurrent.ConcurrentHashMap;
  * every kernel compiled there, {@code turningpoint.software.without=avx512f,...} pretends the processor lacks features.
  */
 public final class KernelCompiler {
-    /** Part of the cache key: raise it whenever emitted code changes. */
-    private static final String EMITTER_VERSION = "1";
+    /** Part of the cache key: objects of another emitter are not ours. */
+    private static final String EMITTER_VERSION = emitterVersion();
     private static final String PASSES = "default<O1>";
     private static final System.Logger LOG = System.getLogger(KernelCompiler.class.getName());
 
@@ -91,6 +91,22 @@ public final class KernelCompiler {
             for (String s : e.report()) LOG.log(System.Logger.Level.DEBUG, s);
         }
         return new CompiledKernel(kernel.name(), address, e.scratchBytes(), e.sharedBytes(), e.report(), found);
+    }
+
+    /** A hash over the classes that decide what is emitted. */
+    private static String emitterVersion() {
+        Class<?>[] emitters = {KernelEmitter.class, Arithmetic.class, Memory.class, Matrix.class, MathLibrary.class, Ir.class, NativeCompiler.class, KernelCompiler.class,
+                KernelAnalysis.class, Geometry.class, dev.turningpoint.softgpu.analysis.FlowGraph.class, dev.turningpoint.softgpu.analysis.Shape.class,
+                dev.turningpoint.softgpu.analysis.Interval.class, dev.turningpoint.softgpu.analysis.Effects.class, dev.turningpoint.softgpu.ptx.PtxParser.class};
+        var parts = new java.util.ArrayList<String>();
+        for (Class<?> c : emitters) {
+            try (var in = c.getResourceAsStream(c.getSimpleName() + ".class")) {
+                parts.add(in == null ? c.getName() : new String(in.readAllBytes(), java.nio.charset.StandardCharsets.ISO_8859_1));
+            } catch (IOException e) {
+                parts.add(Long.toString(System.nanoTime()));   // unreadable: no entry of another run is trusted
+            }
+        }
+        return ObjectCache.hash(parts.toArray(new String[0]));
     }
 
     private static void dump(Path folder, String name, String text) {
