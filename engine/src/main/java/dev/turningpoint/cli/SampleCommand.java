@@ -1,5 +1,6 @@
 package dev.turningpoint.cli;
 
+import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.image.ImageBatch;
@@ -9,11 +10,14 @@ import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.GlyphModel;
 import dev.turningpoint.sampler.WavefrontSampler;
 import dev.turningpoint.text.GlyphAlphabet;
+import dev.turningpoint.train.AdapterFolder;
 import dev.turningpoint.train.RunConfig;
+
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
@@ -37,6 +41,9 @@ final class SampleCommand implements Callable<Integer> {
     @Option(names = "--weights", paramLabel = "FILE", description = "Safetensors file of the model; default the configuration's model.weights.")
     private Path weights;
 
+    @Option(names = "--lora", paramLabel = "DIR", description = "Folder of an adapter on top of them, as train writes it.")
+    private Path lora;
+
     @Option(names = "--out", paramLabel = "FILE", defaultValue = "words.png", description = "PNG to write; default ${DEFAULT-VALUE}.")
     private Path out;
 
@@ -55,7 +62,7 @@ final class SampleCommand implements Callable<Integer> {
         for (int i = 0; i < n; i++) System.arraycopy(encode(captions.get(i), tokens), 0, conditions, i * tokens, tokens);
 
         try (var device = Device.open(); var stream = device.newStream(); var kernels = new SamplerKernels(device);
-             var model = new GlyphModel(device, GlyphModel.Options.inference(shape, config.storage().type(), Math.min(n, 64)));
+             var model = new GlyphModel(device, options(shape, config.storage().type(), Math.min(n, 64)));
              var sampler = new WavefrontSampler(device, kernels, model, config.evaluationSteps(), config.sampler().guidance(), n, false, 64);
              Arena arena = Arena.ofConfined()) {
             load(model, config, stream);
@@ -69,10 +76,16 @@ final class SampleCommand implements Callable<Integer> {
         return 0;
     }
 
+    private GlyphModel.Options options(GlyphConfig shape, DType storage, int batch) {
+        if (lora == null) return GlyphModel.Options.inference(shape, storage, batch);
+        return new GlyphModel.Options(shape, storage, batch, 1, GlyphModel.Trains.ADAPTER, AdapterFolder.config(lora), Set.of());
+    }
+
     private void load(GlyphModel model, RunConfig config, Stream stream) {
         if (weights != null) model.load(weights, stream);
         else if (config.model().weights().equals("bundled")) model.loadBundled(stream);
         else model.load(Path.of(config.model().weights()), stream);
+        if (lora != null) AdapterFolder.read(lora, model, stream);
     }
 
     private static int[] encode(String word, int tokens) {
