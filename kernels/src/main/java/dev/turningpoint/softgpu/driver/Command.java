@@ -233,7 +233,7 @@ final class Command implements Task {
     }
 
     private void failKernel(Context context, int fault) {
-        context.fail(fault == CompiledKernel.TRAP ? Code.ASSERT : Code.LAUNCH_FAILED, "kernel " + code.function.kernel.name() + " of " + code.function.module.ptx.name()
+        context.fail(Code.LAUNCH_FAILED, "kernel " + code.function.kernel.name() + " of " + code.function.module.ptx.name()
                 + ", grid " + gx + " x " + gy + " x " + gz + ", block " + code.bx + " x " + code.by + " x " + code.bz + ": " + CompiledKernel.faultText(fault));
     }
 

@@ -40,6 +40,23 @@ public final class CublasLtFunctions {
     private static final class Operation {
         int compute, scale, pointerMode, transA, transB, transC, fill, epilogue = 1, biasType = -1;
         long bias, biasStride;
+        /** Of the last call: most calls repeat it, and then make no garbage. */
+        volatile Matmul plan;
+
+        Shape shape(long n, long k, boolean aTransposed, long lda, boolean bTransposed, long ldb, long ldd, int input, int output, float alpha, float beta, int bias, int biasType, int activation) {
+            Matmul last = plan;
+            Shape s = last == null ? null : last.shape;
+            if (s != null && s.n() == n && s.k() == k && s.aTransposed() == aTransposed && s.lda() == lda && s.bTransposed() == bTransposed && s.ldb() == ldb && s.ldd() == ldd
+                    && s.inputType() == input && s.outputType() == output && s.alpha() == alpha && s.beta() == beta && s.bias() == bias && s.biasType() == biasType
+                    && s.activation() == activation) return s;
+            return new Shape(n, k, aTransposed, lda, bTransposed, ldb, ldd, input, output, alpha, beta, bias, biasType, activation);
+        }
+
+        Matmul plan(Shape wanted) {
+            Matmul last = plan;
+            if (last != null && last.shape == wanted) return last;
+            return plan = Matmul.plan(wanted);
+        }
     }
 
     private static final class Preference {
@@ -234,7 +251,7 @@ public final class CublasLtFunctions {
         long m = transposed ? ld.columns : ld.rows;
         if (m == 0 || shape.n() == 0) return 0;
         Call.checkMemory(shape, o, la, lb, lc, ld, a, b, c, d);
-        Matmul plan = Matmul.plan(shape);
+        Matmul plan = o.plan(shape);
         if (shape.activation() != Shape.NO_ACTIVATION && !plan.servesActivation()) throw unsupported("an activation on a product with a long sum and a transposed left side");
         plan.prepare(m);
         try {
@@ -269,10 +286,10 @@ public final class CublasLtFunctions {
             long m = ta ? a.columns : a.rows, ka = ta ? a.rows : a.columns, kb = tb ? b.columns : b.rows, n = tb ? b.rows : b.columns;
             if (d.rows != m || d.columns != n || ka != kb || c.rows != m || c.columns != n)
                 throw invalid("shapes do not fit: op(a) " + m + " x " + ka + ", op(b) " + kb + " x " + n + ", c " + c.rows + " x " + c.columns + ", d " + d.rows + " x " + d.columns);
-            for (Layout l : new Layout[] {a, b, c, d}) {
-                if (l.leading < (l.order == 0 ? l.rows : l.columns)) throw invalid("leading dimension " + l.leading + " of a matrix " + l.rows + " x " + l.columns);
-                if (l.batch != d.batch || l.batch < 1) throw invalid("batches of " + l.batch + " and " + d.batch);
-            }
+            check(a, d);
+            check(b, d);
+            check(c, d);
+            check(d, d);
             if (ka < 1) throw invalid("k = " + ka);
             if (a.type != b.type || a.type != R_32F && a.type != R_16BF || c.type != d.type || d.type != R_32F && (d.type != R_16BF || a.type != R_16BF))
                 throw unsupported("types " + a.type + " x " + b.type + " + " + c.type + " -> " + d.type + ": f32 (0) and bf16 (14) operands with results of the same type, or f32, are served");
@@ -289,8 +306,13 @@ public final class CublasLtFunctions {
             // Is the first dimension of op(x) the contiguous one?
             boolean aRowsContiguous = (a.order == 0) != ta, bRowsContiguous = (b.order == 0) != tb;
             return transposed
-                    ? new Shape(m, ka, !bRowsContiguous, b.leading, !aRowsContiguous, a.leading, d.leading, a.type, d.type, alpha, beta, bias, biasType, activation)
-                    : new Shape(n, ka, aRowsContiguous, a.leading, bRowsContiguous, b.leading, d.leading, a.type, d.type, alpha, beta, bias, biasType, activation);
+                    ? o.shape(m, ka, !bRowsContiguous, b.leading, !aRowsContiguous, a.leading, d.leading, a.type, d.type, alpha, beta, bias, biasType, activation)
+                    : o.shape(n, ka, aRowsContiguous, a.leading, bRowsContiguous, b.leading, d.leading, a.type, d.type, alpha, beta, bias, biasType, activation);
+        }
+
+        private static void check(Layout l, Layout d) {
+            if (l.leading < (l.order == 0 ? l.rows : l.columns)) throw invalid("leading dimension " + l.leading + " of a matrix " + l.rows + " x " + l.columns);
+            if (l.batch != d.batch || l.batch < 1) throw invalid("batches of " + l.batch + " and " + d.batch);
         }
 
         static void checkMemory(Shape shape, Operation o, Layout la, Layout lb, Layout lc, Layout ld, long a, long b, long c, long d) {

@@ -3,6 +3,7 @@ package dev.turningpoint.softgpu.driver;
 import dev.turningpoint.softgpu.driver.Product.Shape;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -33,9 +34,10 @@ final class Matmul {
         long strideA, strideB, strideC, strideD, strideBias;
     }
 
-    private final Shape shape;
+    final Shape shape;
     private final boolean byDepth;
-    private final Map<Long, Product> products = new ConcurrentHashMap<>();
+    /** Of exact sizes: pieces of a long sum, tiles of a transposed left side. */
+    private volatile Product[] products = {};
     /** Product by index of {@link #SIZES}; DIFFERS where its bits are not those of the base. */
     private final Object[] sized = new Object[SIZES.length];
     private static final Object DIFFERS = new Object();
@@ -146,8 +148,19 @@ final class Matmul {
     // ---- by depth
 
     private Product product(long rows, long depth) {
-        return products.computeIfAbsent(rows << 40 | depth, key -> new Product(byDepth
-                ? shape.with(depth, 1, 0, shape.n(), CublasLtFunctions.R_32F, Shape.NO_BIAS, Shape.NO_ACTIVATION) : shape, rows));
+        for (Product p : products)
+            if (p.m == rows && p.shape.k() == depth) return p;
+        return makeProduct(rows, depth);
+    }
+
+    private synchronized Product makeProduct(long rows, long depth) {
+        for (Product p : products)
+            if (p.m == rows && p.shape.k() == depth) return p;
+        Product made = new Product(byDepth ? shape.with(depth, 1, 0, shape.n(), CublasLtFunctions.R_32F, Shape.NO_BIAS, Shape.NO_ACTIVATION) : shape, rows);
+        Product[] more = Arrays.copyOf(products, products.length + 1);
+        more[more.length - 1] = made;
+        products = more;
+        return made;
     }
 
     private static long tileRows(long m) {
