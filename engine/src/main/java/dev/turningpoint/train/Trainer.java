@@ -99,7 +99,12 @@ public final class Trainer implements AutoCloseable {
         creditKernels = new CreditKernels(device);
         optimKernels = new OptimKernels(device);
         stream = device.newStream();
-        load();
+        try {
+            load();
+        } catch (RuntimeException | Error e) {   // a missing or damaged file, most likely: the caller gets no trainer to close
+            closeModel();
+            throw e;
+        }
 
         var s = config.sampler();
         steps = s.stepTable();
@@ -382,6 +387,10 @@ public final class Trainer implements AutoCloseable {
         evaluationSampler.close();
         sampler.close();
         store.close();
+        closeModel();
+    }
+
+    private void closeModel() {
         model.close();
         samplerKernels.close();
         grpoKernels.close();
