@@ -57,10 +57,10 @@ final class TrainCommand implements Callable<Integer> {
         PrintWriter lines = spec.commandLine().getOut();
         // Whatever can be refused is refused before the folder of a new run is made.
         try (Device device = Device.open(); OcrReward reward = new OcrReward(config.reward().threads(), true, false)) {
-            if (folder == null) folder = RunFolder.create(out);
+            if (folder == null) folder = RunFolder.of(out);
             try (Trainer trainer = new Trainer(device, config, reward, prompts, folder.checkpoints())) {
                 boolean goesOn = resume != null && trainer.resume();
-                folder.writeConfig(config.toYaml());
+                folder.create().writeConfig(config.toYaml());
                 lines.println((goesOn ? "going on after iteration " + trainer.iteration() : "training") + " on " + device.name() + ", into " + folder.path());
                 lines.flush();
                 Trainer.Outcome outcome;

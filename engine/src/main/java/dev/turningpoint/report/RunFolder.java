@@ -25,25 +25,37 @@ public record RunFolder(Path path) {
     private static final DateTimeFormatter TIME = DateTimeFormatter.ofPattern("yyyy-MM-dd_HH-mm-ss");
 
     /**
-     * Makes the folder of a new run.
+     * The folder of a new run, not made yet.
      *
      * @param path null takes {@code runs/<time>}
      * @throws RunFolderException if the folder holds a run already
      */
-    public static RunFolder create(Path path) {
-        RunFolder folder = new RunFolder(path != null ? path : fresh());
+    public static RunFolder of(Path path) {
+        var folder = new RunFolder(path != null ? path : fresh());
         if (Files.exists(folder.config()))
             throw new RunFolderException(folder.path + ": holds a run already; --resume " + folder.path + " goes on with it, another --out starts a new one");
         if (Files.exists(folder.path) && !Files.isDirectory(folder.path)) throw new RunFolderException(folder.path + ": is a file, and a folder is needed there");
-        try {
-            Files.createDirectories(folder.pictures());
-            Files.createDirectories(folder.tensorboard());
-            Files.createDirectories(folder.checkpoints());
-            Files.createDirectories(folder.result());
-        } catch (IOException e) {
-            throw AtomicFile.failure(folder.path, e);
-        }
         return folder;
+    }
+
+    /** Makes the folder and those in it, where they do not exist, and removes what a killed process left half-written there. */
+    public RunFolder create() {
+        try {
+            for (Path sub : List.of(pictures(), tensorboard(), checkpoints(), result())) {
+                Files.createDirectories(sub);
+                removeHalfWritten(sub);
+            }
+            removeHalfWritten(path);
+        } catch (IOException e) {
+            throw AtomicFile.failure(path, e);
+        }
+        return this;
+    }
+
+    private static void removeHalfWritten(Path folder) throws IOException {
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, ".*.tmp")) {
+            for (Path file : files) Files.deleteIfExists(file);
+        }
     }
 
     private static Path fresh() {

@@ -209,15 +209,19 @@ class ReportTest {
 
     @Test
     void aRunFolderHoldsOneRun() throws IOException {
-        var run = RunFolder.create(folder.resolve("a/b"));
+        var run = RunFolder.of(folder.resolve("a/b"));
         assertThrows(RunFolderException.class, () -> RunFolder.open(run.path()));
-        run.writeConfig("seed: 1\n");
+        assertFalse(Files.exists(run.path()));   // what can be refused is refused first
+        run.create();
+        Path torn = Files.writeString(run.checkpoints().resolve(".checkpoint-000004.safetensors.77.tmp"), "half");
+        run.create().writeConfig("seed: 1\n");
+        assertFalse(Files.exists(torn));
         assertEquals(run, RunFolder.open(run.path()));
         assertEquals("seed: 1\n", Files.readString(run.config()));
-        String message = assertThrows(RunFolderException.class, () -> RunFolder.create(run.path())).getMessage();
+        String message = assertThrows(RunFolderException.class, () -> RunFolder.of(run.path())).getMessage();
         assertTrue(message.contains("--resume " + run.path()), message);
         Path file = Files.writeString(folder.resolve("file"), "");
-        assertEquals(file + ": is a file, and a folder is needed there", assertThrows(RunFolderException.class, () -> RunFolder.create(file)).getMessage());
+        assertEquals(file + ": is a file, and a folder is needed there", assertThrows(RunFolderException.class, () -> RunFolder.of(file)).getMessage());
     }
 
     @Test
@@ -245,8 +249,8 @@ class ReportTest {
     /** A run, its crash after four updates with a checkpoint at two, and its resumption leave what one run leaves. */
     @Test
     void aResumedReportEqualsAnUninterruptedOne() throws IOException {
-        String whole = run(RunFolder.create(folder.resolve("whole")), 0, 6), parts;
-        var broken = RunFolder.create(folder.resolve("broken"));
+        String whole = run(RunFolder.of(folder.resolve("whole")).create(), 0, 6), parts;
+        var broken = RunFolder.of(folder.resolve("broken")).create();
         run(broken, 0, 4);
         Files.writeString(broken.metrics(), Files.readString(broken.metrics()) + "{\"step\":5,\"los");
         parts = run(broken, 2, 6);
