@@ -20,7 +20,7 @@ import java.util.concurrent.ConcurrentHashMap;
 final class Matmul {
     static final int BASE = 96;
     private static final int[] SIZES = {16, 32, 48, 64, 96, 192};
-    private static final int BASE_INDEX = 4, LARGE_INDEX = 5;
+    private static final int BASE_INDEX = 4;
     /** The length from which a sum is cut, and bounds of its pieces: a quarter of the sum, so that few tokens keep several cores busy too. */
     private static final long DEEP = 512, SHORTEST_PIECE = 256, LONGEST_PIECE = 1024;
     private static final long MOST_PARTIAL_BYTES = 64L << 20;
@@ -70,16 +70,24 @@ final class Matmul {
 
     // ---- by rows
 
-    /** The product that serves m rows best: large chunks for many rows, the smallest that fits for few. */
+    /** The product that serves m rows soonest on all threads: large chunks cost less a row, small ones share evenly. */
     private Product chunk(long m) {
         if (shape.aTransposed()) {
             long rows = Math.min(m, BASE);
             if (m % rows != 0) product(m % rows, shape.k());
             return product(rows, shape.k());
         }
+        long overhead = shape.bTransposed() ? 8 : 3;  // of a chunk, in rows: oneDNN copies a transposed right side each time
         int best = BASE_INDEX;
-        if (m >= 4L * SIZES[LARGE_INDEX] * Workers.THREADS) best = LARGE_INDEX;
-        else while (best > 0 && SIZES[best - 1] >= m) best--;
+        double soonest = Double.MAX_VALUE;
+        for (int i = 0; i < SIZES.length; i++) {
+            long chunks = (m + SIZES[i] - 1) / SIZES[i];
+            double time = ((chunks + Workers.THREADS - 1) / Workers.THREADS + 0.5) * (SIZES[i] + overhead);
+            if (time < soonest) {
+                soonest = time;
+                best = i;
+            }
+        }
         Object p = sized(best);
         return p == DIFFERS ? base() : (Product) p;
     }

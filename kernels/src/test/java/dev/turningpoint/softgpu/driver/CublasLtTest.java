@@ -63,7 +63,7 @@ class CublasLtTest {
             int out = in == CUDA_R_16BF() && r.nextBoolean() ? CUDA_R_16BF() : CUDA_R_32F();
             boolean deep = seed % 4 == 3;
             int[] epilogues = deep ? new int[] {1, 4} : new int[] {1, 1, 4, 4, 2, 36};
-            return new Case(1 + r.nextInt(seed % 2 == 0 ? 300 : 60), 1 + r.nextInt(200), deep ? 2048 + r.nextInt(3000) : 1 + r.nextInt(300), r.nextBoolean(), deep || r.nextBoolean(),
+            return new Case(1 + r.nextInt(seed % 2 == 0 ? 300 : 150), 1 + r.nextInt(deep ? 60 : 200), deep ? 500 + r.nextInt(3000) : 1 + r.nextInt(300), r.nextBoolean(), deep || r.nextBoolean(),
                     !deep && r.nextBoolean(), in, out, r.nextInt(3) * 8, r.nextInt(3) * 8, r.nextInt(3) * 8, 1 + r.nextInt(3), r.nextInt(3) == 0 ? 0.5f : 1, r.nextInt(3) == 0 ? 0.25f : 0,
                     epilogues[r.nextInt(epilogues.length)], r.nextInt(4) == 0, seed);
         }
