@@ -20,6 +20,7 @@ constexpr int WARPS = 4;
 constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
 constexpr float NEVER = 1e30f;  // as log of a denominator: every probability is 0
 
+__device__ __forceinline__ float larger(float a, float b) { return a > b ? a : b; }  // as fmaxf but for NaN, which it need not catch
 __device__ __forceinline__ float exp2_approx(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 
 // Sizes that follow from the storage type and the head dimension.
@@ -196,15 +197,15 @@ __device__ __forceinline__ void softmax_step(Softmax<D>& state, const Left<Shape
             #pragma unroll
             for (int i = 0; i < 4; i++) s[n][i] = 8 * n + 2 * (lane & 3) + (i & 1) < keys ? s[n][i] : -NEVER;
         }
-        top[0] = fmaxf(top[0], fmaxf(s[n][0], s[n][1]));
-        top[1] = fmaxf(top[1], fmaxf(s[n][2], s[n][3]));
+        top[0] = larger(top[0], larger(s[n][0], s[n][1]));
+        top[1] = larger(top[1], larger(s[n][2], s[n][3]));
     }
     float fade[2];
     #pragma unroll
     for (int i = 0; i < 2; i++) {  // the four lanes of a row agree on its largest score
-        top[i] = fmaxf(top[i], __shfl_xor_sync(0xffffffffu, top[i], 1));
-        top[i] = fmaxf(top[i], __shfl_xor_sync(0xffffffffu, top[i], 2));
-        top[i] = fmaxf(state.largest[i], top[i] * scale);
+        top[i] = larger(top[i], __shfl_xor_sync(0xffffffffu, top[i], 1));
+        top[i] = larger(top[i], __shfl_xor_sync(0xffffffffu, top[i], 2));
+        top[i] = larger(state.largest[i], top[i] * scale);
         fade[i] = exp2_approx(state.largest[i] - top[i]);
         state.largest[i] = top[i];
         state.denominator[i] *= fade[i];
@@ -281,8 +282,7 @@ __device__ __forceinline__ void attention(const T* __restrict__ q, const T* __re
         #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int row = (lane >> 2) + 8 * i;
-            const float value = state.largest[i] * LN_2 + __logf(state.denominator[i]);
-            if ((lane & 3) == 0 && query + row < tokens) to[row] = value;
+            if (query + row < tokens) to[row] = state.largest[i] * LN_2 + __logf(state.denominator[i]);  // four lanes the same
         }
     }
     store_own<D>(out, query, tiles, warp, state.out, inverse[0], inverse[1]);
