@@ -309,6 +309,12 @@ public final class KernelAnalysis {
             case "and" -> { return Shape.bitwise(a[0], a[1], (x, y) -> x & y); }
             case "or" -> { return Shape.bitwise(a[0], a[1], (x, y) -> x | y); }
             case "xor" -> { return Shape.bitwise(a[0], a[1], (x, y) -> x ^ y); }
+            case "bfi" -> {   // up to the top bit: a above, the low bits of b below
+                Long at = a[2].value(), length = a[3].value();
+                if (at == null || length == null || at <= 0 || at >= t.bits() || at + length < t.bits()) return null;
+                Shape low = Shape.bitwise(a[1], Shape.constant((1L << at) - 1), (x, y) -> x & y);
+                return Shape.bitwise(Shape.shl(a[0], a[2]), low, (x, y) -> x | y);
+            }
             case "selp" -> {
                 if (!a[2].isUniform()) return null;
                 Long known = a[2].value();
