@@ -3,6 +3,7 @@ package dev.turningpoint.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.turningpoint.weights.SafetensorsWriter;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -74,6 +75,39 @@ class CommandTest {
     void trainingWithoutNoiseIsRefusedBeforeAnythingIsLoaded() {
         fails(2, "sampler.type ode has no noise, so that training would explore nothing; take cps or sde", run("train", "--set", "sampler.type=ode", "--out", folder.resolve("run")));
         assertTrue(Files.notExists(folder.resolve("run")));
+    }
+
+    @Test
+    void brokenWeightsAreOneLineThatNamesTheFile() throws IOException {
+        Path good = folder.resolve("good.safetensors"), bad = folder.resolve("bad.safetensors"), gone = folder.resolve("gone.safetensors");
+        new SafetensorsWriter().tensor("proj_out.weight", new float[96 * 16], 16, 96).write(good);
+        Files.write(bad, java.util.Arrays.copyOf(Files.readAllBytes(good), 1000));
+        Outcome truncated = run("sample", "--weights", bad, "CAT"), other = run("sample", "--weights", good, "CAT");
+        assertEquals(1, truncated.status());
+        assertTrue(truncated.err().startsWith("turningpoint: " + bad + ": ") && truncated.err().contains("truncated") && truncated.err().lines().count() == 1, truncated.err());
+        assertEquals(1, other.status());
+        assertTrue(other.err().startsWith("turningpoint: " + good + ": has no tensor '") && other.err().lines().count() == 1, other.err());
+        fails(1, gone + ": there is no such file", run("sample", "--weights", gone, "CAT"));
+        Outcome train = run("train", "--set", "model.weights=" + bad, "--out", folder.resolve("run"));
+        assertEquals(1, train.status());
+        assertTrue(train.err().contains("truncated") && train.err().lines().count() == 1, train.err());
+        Path adapter = Files.createDirectory(folder.resolve("adapter"));
+        Files.writeString(adapter.resolve("adapter_config.json"), "{\"r\": 4, \"target_modules\": [\"attn.to_qkv\"]}");
+        fails(1, adapter.resolve("adapter_config.json") + ": does not say 'lora_alpha'", run("sample", "--lora", adapter, "CAT"));
+    }
+
+    @Test
+    void whatCannotBeDrawnIsOneLine() {
+        fails(1, "'CAT1' has the letter '1'; the glyph model writes only ABCDEFGHJKLMNPQRSTUVWXYZ2345679", run("sample", "CAT1"));
+        fails(1, "'LONGER' has 6 letters; the model takes at most 5", run("sample", "LONGER"));
+    }
+
+    @Test
+    void resumingNeedsARunAndKeepsItsConfiguration() {
+        assertEquals(1, run("train", "--resume", folder).status());
+        assertEquals(1, run("train", "--resume", folder, "--seed", "3").status());
+        assertTrue(run("train", "--resume", folder).err().contains("holds no run to go on with"));
+        assertEquals(1, run("pretrain", "--resume", "--out", folder).status());
     }
 
     @Test
