@@ -1,7 +1,8 @@
 package dev.turningpoint.cli;
 
-import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Phaser;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -9,32 +10,31 @@ import java.util.function.BooleanSupplier;
  * stop, waits until it has closed everything, and only then lets the process go; the JVM reports 128 + signal as the exit status.
  */
 final class Shutdown {
-    private static final CountDownLatch FINISHED = new CountDownLatch(1);
     private static final int PATIENCE_SECONDS = 60;
-    private static volatile boolean installed;
+    private static final Phaser AT_WORK = new Phaser(1);
     private static volatile boolean asked;
+
+    static {
+        Runtime.getRuntime().addShutdownHook(new Thread(Shutdown::await, "shutdown"));
+    }
 
     private Shutdown() {}
 
-    /** Whether the process is asked to end; from the first call on, its end waits for {@link #finished}. */
-    static synchronized BooleanSupplier requested() {
-        if (!installed) Runtime.getRuntime().addShutdownHook(new Thread(Shutdown::await, "shutdown"));
-        installed = true;
-        return () -> asked;
-    }
+    /** A command has begun: the end of the process waits for its {@link #finished}. */
+    static void begun() { AT_WORK.register(); }
 
-    static boolean isRequested() { return asked; }
+    /** The command has returned and closed what it opened. */
+    static void finished() { AT_WORK.arriveAndDeregister(); }
 
-    /** The work has returned and closed what it opened. */
-    static void finished() { FINISHED.countDown(); }
+    /** Whether the process is asked to end. */
+    static BooleanSupplier requested() { return () -> asked; }
 
     private static void await() {
-        if (FINISHED.getCount() == 0) return;
         asked = true;
         try {
-            FINISHED.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
+            AT_WORK.awaitAdvanceInterruptibly(AT_WORK.arrive(), PATIENCE_SECONDS, TimeUnit.SECONDS);
+        } catch (InterruptedException | TimeoutException e) {
+            Thread.currentThread().interrupt();                        // the process ends either way
         }
     }
 }

@@ -39,9 +39,7 @@ public final class TurningPointCommand {
     private boolean stacktrace;
 
     public static void main(String[] args) {
-        int status = run(args);
-        Shutdown.finished();
-        System.exit(status);
+        System.exit(run(args));
     }
 
     /** Runs one command line and returns its exit status; prints to the process' streams. */
@@ -62,10 +60,13 @@ public final class TurningPointCommand {
             line.usage(out);
             return USAGE;
         }
+        Shutdown.begun();
         try {
             return line.execute(args);
         } catch (Error e) {                                            // picocli hands over exceptions only
             return report(e, command.stacktrace, err);
+        } finally {
+            Shutdown.finished();
         }
     }
 
