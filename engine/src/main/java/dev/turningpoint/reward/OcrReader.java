@@ -28,6 +28,7 @@ final class OcrReader implements AutoCloseable {
 
     private static final String MODEL = "/models/ch_PP-OCRv4_rec_infer.onnx", KEYS = "/models/ppocr_keys_v1.txt";
     private static final int HEIGHT = 48;
+    private static final long STARTING_STACK = 256L << 20;   // reserved, not used, where the command line is short
     private static final String ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
     private final OrtEnvironment environment;
@@ -50,7 +51,7 @@ final class OcrReader implements AutoCloseable {
         classes = constrained ? new int[ALPHANUMERIC.length() + 1] : new int[symbols.length];
         for (int i = 1; i < classes.length; i++) classes[i] = constrained ? keys.indexOf(ALPHANUMERIC.substring(i - 1, i)) + 1 : i;
         try {
-            environment = OrtEnvironment.getEnvironment(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "turningpoint");
+            environment = environment();
             options = new OrtSession.SessionOptions();
             options.setIntraOpNumThreads(1);   // images in parallel, not inside one: no waiting, no dependence on the number of threads
             options.setInterOpNumThreads(1);
@@ -66,6 +67,23 @@ final class OcrReader implements AutoCloseable {
                 throw new RewardException("the OCR model has " + shape[shape.length - 1] + " classes, its list of letters " + symbols.length);
         } catch (OrtException e) {
             throw new RewardException("the OCR model cannot be loaded: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * ONNX Runtime walks the whole command line recursively when it starts: a class path of 15 kB overflows the main thread's megabyte of stack and
+     * kills the process. So it starts on a thread with room for the longest.
+     */
+    private static OrtEnvironment environment() {
+        var created = new java.util.concurrent.FutureTask<>(() -> OrtEnvironment.getEnvironment(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "turningpoint"));
+        new Thread(null, created, "onnxruntime-start", STARTING_STACK).start();
+        try {
+            return created.get();
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw new RewardException("ONNX Runtime does not start: " + e.getCause().getMessage(), e.getCause());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new RewardException("interrupted while ONNX Runtime started", e);
         }
     }
 
