@@ -304,16 +304,33 @@ public final class KernelAnalysis {
                 Shape p = Shape.mul(x, y);
                 return i.is("mul") ? p : Shape.add(p, a[2], 1);
             }
+            case "not" -> { return Shape.add(Shape.constant(-1), a[0], -1); }
+            case "neg" -> { return Shape.add(Shape.constant(0), a[0], -1); }
             case "shl" -> { return Shape.shl(a[0], a[1]); }
             case "shr" -> { return Shape.shr(a[0], a[1], !t.isSigned() && !exact(i.operand(1))); }
             case "and" -> { return Shape.bitwise(a[0], a[1], (x, y) -> x & y); }
             case "or" -> { return Shape.bitwise(a[0], a[1], (x, y) -> x | y); }
             case "xor" -> { return Shape.bitwise(a[0], a[1], (x, y) -> x ^ y); }
-            case "bfi" -> {   // up to the top bit: a above, the low bits of b below
-                Long at = a[2].value(), length = a[3].value();
-                if (at == null || length == null || at <= 0 || at >= t.bits() || at + length < t.bits()) return null;
-                Shape low = Shape.bitwise(a[1], Shape.constant((1L << at) - 1), (x, y) -> x & y);
-                return Shape.bitwise(Shape.shl(a[0], a[2]), low, (x, y) -> x | y);
+            case "bfi" -> {
+                Long pos = a[2].value(), len = a[3].value();
+                if (pos == null || len == null || pos < 0 || len < 0 || pos + len > 62 || len == 0) return null;
+                long field = (1L << len) - 1;
+                Shape in = Shape.shl(Shape.bitwise(a[0], Shape.constant(field), (x, y) -> x & y), Shape.constant(pos));
+                Shape rest = Shape.bitwise(a[1], Shape.constant(~(field << pos) & (t.bits() == 32 ? 0xffffffffL : -1)), (x, y) -> x & y);
+                return Shape.bitwise(in, rest, (x, y) -> x | y);
+            }
+            case "prmt" -> {
+                Long sel = a[2].value();
+                if (sel == null || (sel & 0x8888) != 0 || i.modifiers().size() > 1) return null;
+                Shape r = Shape.constant(0);
+                for (int b = 0; b < 4; b++) {
+                    int from = (int) (sel >> 4 * b) & 7;
+                    Shape in = a[from >> 2];
+                    if (from % 4 != 0) in = Shape.shr(in, Shape.constant(8L * (from & 3)), !exact(i.operand(1 + (from >> 2))));
+                    in = Shape.shl(Shape.bitwise(in, Shape.constant(255), (x, y) -> x & y), Shape.constant(8L * b));
+                    r = Shape.bitwise(r, in, (x, y) -> x | y);
+                }
+                return r;
             }
             case "selp" -> {
                 if (!a[2].isUniform()) return null;
@@ -369,7 +386,7 @@ public final class KernelAnalysis {
                 case "%ntid.z" -> Interval.of(geometry.z());
                 case "%laneid" -> new Interval(0, 31);
                 case "%warpid" -> new Interval(0, 31);
-                case "%ctaid.x", "%nctaid.x" -> new Interval(0, Integer.MAX_VALUE);
+                case "%ctaid.x", "%nctaid.x" -> new Interval(0, mostBlocks());   // the emitted entry refuses more
                 case "%ctaid.y", "%ctaid.z", "%nctaid.y", "%nctaid.z" -> new Interval(0, 65535);
                 default -> null;
             };
@@ -377,6 +394,9 @@ public final class KernelAnalysis {
             default -> null;
         };
     }
+
+    /** Blocks along x for which {@code blockIdx.x * blockDim.x + threadIdx.x} stays an int. */
+    public long mostBlocks() { return Integer.MAX_VALUE / geometry.threads(); }
 
     private Interval interval(Register r) {
         int id = r.id();
@@ -424,6 +444,13 @@ public final class KernelAnalysis {
                 if (a != null && b != null && a.isConstant() && b.isConstant()) return Interval.of(a.lo() & b.lo());
                 if (b != null && b.nonNegative()) return new Interval(0, a != null && a.nonNegative() ? Math.min(a.hi(), b.hi()) : b.hi());
                 return a != null && a.nonNegative() ? new Interval(0, a.hi()) : null;
+            }
+            case "or", "xor" -> {
+                Interval a = interval(i.operand(1)), b = interval(i.operand(2));
+                if (a == null || b == null || !a.nonNegative() || !b.nonNegative()) return null;
+                if (a.isConstant() && b.isConstant()) return Interval.of(i.is("or") ? a.lo() | b.lo() : a.lo() ^ b.lo());
+                long top = Long.highestOneBit(Math.max(a.hi(), b.hi()) | 1);
+                return new Interval(i.is("or") ? Math.max(a.lo(), b.lo()) : 0, 2 * top - 1);
             }
             case "popc", "clz" -> { return new Interval(0, 64); }
             default -> { }

@@ -22,8 +22,17 @@ public record Shape(long[] pattern, int align, Long constant) {
 
     public static Shape constant(long k) { return new Shape(ZERO, zeros(k), k); }
 
-    /** {@code u + pattern} with u unknown but a multiple of {@code 2^align}. */
-    public static Shape affine(long[] pattern, int align) { return new Shape(pattern, align, null); }
+    /** {@code u + pattern} with u unknown but a multiple of {@code 2^align}; u takes what of the pattern is such a multiple. */
+    public static Shape affine(long[] pattern, int align) {
+        if (align >= 62) return new Shape(pattern, align, null);
+        long least = Long.MAX_VALUE;
+        for (long p : pattern) least = Math.min(least, p);
+        long base = least >> align << align;
+        if (base == 0) return new Shape(pattern, align, null);
+        long[] p = new long[LANES];
+        for (int l = 0; l < LANES; l++) p[l] = pattern[l] - base;
+        return new Shape(p, align, null);
+    }
 
     /** Known in every lane. */
     public static Shape known(long[] pattern) { return new Shape(pattern, 63, 0L); }
@@ -58,7 +67,7 @@ public record Shape(long[] pattern, int align, Long constant) {
         long d = b.pattern[0] - a.pattern[0];
         for (int l = 0; l < LANES; l++) if (b.pattern[l] - a.pattern[l] != d) return VARYING;
         Long k = a.constant != null && b.constant != null && a.constant == b.constant + d ? a.constant : null;
-        return new Shape(a.pattern, k != null ? zeros(k) : Math.min(a.align, Math.min(b.align, zeros(d))), k);
+        return k != null ? new Shape(a.pattern, zeros(k), k) : affine(a.pattern, Math.min(a.align, Math.min(b.align, zeros(d))));
     }
 
     static Shape add(Shape a, Shape b, int sign) {
@@ -68,7 +77,7 @@ public record Shape(long[] pattern, int align, Long constant) {
         Long k = b.value();
         if (k != null) return a.plus(sign * k);
         if (sign > 0 && a.value() != null) return b.plus(a.value());
-        return new Shape(zip(a.pattern, b.pattern, (x, y) -> x + sign * y), Math.min(a.align, b.align), null);
+        return affine(zip(a.pattern, b.pattern, (x, y) -> x + sign * y), Math.min(a.align, b.align));
     }
 
     /** A constant goes into the pattern while it fits below u's alignment, else into u. */
@@ -113,9 +122,15 @@ public record Shape(long[] pattern, int align, Long constant) {
     /** and, or, xor: lane by lane below the common alignment, on the uniform parts above it. */
     static Shape bitwise(Shape a, Shape b, Op op) {
         if (a.pattern == null || b.pattern == null) return VARYING;
+        if (a.constant != null && b.constant != null) {
+            long ca = a.constant, cb = b.constant;
+            return known(zip(a.pattern, b.pattern, (x, y) -> op.apply(ca + x, cb + y)));
+        }
         Long ka = a.value(), kb = b.value();
-        if (ka != null && kb != null) return constant(op.apply(ka, kb));
-        if (a.isUniform() && b.isUniform()) return uniform(0);
+        if (a.isUniform() && b.isUniform()) {
+            int x = a.laneZeroAlign(), y = b.laneZeroAlign();
+            return uniform(op.apply(-1, 0) == 0 ? Math.max(x, y) : Math.min(x, y));   // and: zeros of either
+        }
         if (kb != null) b = split(kb, a.align);
         if (ka != null) a = split(ka, b.align);
         int al = Math.min(a.align, b.align);

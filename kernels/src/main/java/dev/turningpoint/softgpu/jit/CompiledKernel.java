@@ -25,6 +25,9 @@ public record CompiledKernel(String name, long address, long scratchBytes, long 
     /** A barrier was met while other lanes of the warp, still running, were elsewhere, or warps wait for each other forever. */
     public static final int BARRIER = 3;
 
+    /** The grid has more than 2^31 threads along x: indices computed as int would overflow. */
+    public static final int GRID = 4;
+
     /** What a fault code means, for messages. */
     public static String faultText(int code) {
         return switch (code) {
@@ -32,6 +35,7 @@ public record CompiledKernel(String name, long address, long scratchBytes, long 
             case TRAP -> "trap";
             case DIVERGENT -> "whole-warp operation in divergent code";
             case BARRIER -> "barrier in divergent code, or warps waiting for each other";
+            case GRID -> "grid of more than 2^31 threads along x";
             default -> "fault " + code;
         };
     }
