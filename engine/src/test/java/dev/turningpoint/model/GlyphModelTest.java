@@ -102,7 +102,7 @@ class GlyphModelTest {
     @Test
     void withoutItsAdapterTheModelIsTheBaseModel() {
         try (var base = new Case(TINY, DType.F32, 3, GlyphModel.Trains.NOTHING, null, 13); var adapted = new Case(TINY, DType.F32, 3, GlyphModel.Trains.ADAPTER, LORA, 13)) {
-            assertArrayEquals(base.velocity(base.images, base.sigmas, base.words, 3), adapted.run(3, Pass.REFERENCE, adapted.images, adapted.sigmas, adapted.words));
+            assertArrayEquals(base.velocity(base.images, base.sigmas, base.words, 3), adapted.run(3, Pass.REFERENCE, base.images, base.sigmas, base.words));
         }
     }
 
@@ -161,6 +161,7 @@ class GlyphModelTest {
     void aStepAllocatesNothingOnTheJavaHeap() {
         var thread = (com.sun.management.ThreadMXBean) java.lang.management.ManagementFactory.getThreadMXBean();
         try (var c = new Case(TINY, DType.BF16, 2, GlyphModel.Trains.EVERYTHING, null, 1)) {
+            c.gradients(1);
             for (int i = 0; i < 300; i++) {
                 c.step();
             }
@@ -379,7 +380,11 @@ class GlyphModelTest {
                 }
             }
             double max = Math.abs(gradients[(int) slot.offset() + largest]);
-            assertTrue(max > 0, slot.name() + " has no gradient");
+            if (slot.name().equals("transformer_blocks." + (config.depth() - 1) + ".attn.norm_added_q.weight")) {
+                assertEquals(0, max, "nobody reads the last block's text queries");
+            } else {
+                assertTrue(max > 0, slot.name() + " has no gradient");
+            }
             Random random = new Random(slot.offset());
             for (int trial = 0; trial < 5; trial++) {
                 int i = trial == 0 ? largest : random.nextInt(count);
