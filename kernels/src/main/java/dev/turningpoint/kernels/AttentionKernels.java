@@ -88,7 +88,9 @@ public final class AttentionKernels implements AutoCloseable {
     }
 
     private static Kernel pick(Kernel[] kernels, DType type, int headDim) {
-        Check.that(type == DType.F32 || type == DType.BF16, "attention stores f32 or bf16, not " + type);
+        if (!(type == DType.F32 || type == DType.BF16)) {
+            throw new IllegalArgumentException("attention stores f32 or bf16, not " + type);
+        }
         return kernels[(type == DType.BF16 ? 3 : 0) + Integer.numberOfTrailingZeros(headDim) - 5];
     }
 
@@ -96,8 +98,14 @@ public final class AttentionKernels implements AutoCloseable {
         Check.positive("batch", batch);
         Check.positive("heads", heads);
         Check.positive("tokens", tokens);
-        Check.that(headDim == 32 || headDim == 64 || headDim == 128, "head dims are 32, 64 and 128, not " + headDim);
-        Check.that(tokensA >= 0 && tokensA <= tokens, "tokensA (" + tokensA + ") must lie in 0.." + tokens);
-        Check.that(heads < 65536 && batch < 65536, "at most 65535 heads and samples a launch, not " + heads + " and " + batch);
+        if (!(headDim == 32 || headDim == 64 || headDim == 128)) {
+            throw new IllegalArgumentException("head dims are 32, 64 and 128, not " + headDim);
+        }
+        if (!(tokensA >= 0 && tokensA <= tokens)) {
+            throw new IllegalArgumentException("tokensA (" + tokensA + ") must lie in 0.." + tokens);
+        }
+        if (!(heads < 65536 && batch < 65536)) {
+            throw new IllegalArgumentException("at most 65535 heads and samples a launch, not " + heads + " and " + batch);
+        }
     }
 }

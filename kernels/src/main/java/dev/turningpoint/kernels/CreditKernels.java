@@ -71,7 +71,9 @@ public final class CreditKernels implements AutoCloseable {
     public void advantages(Stream stream, long reward, long rowGroup, long advantage, int batch, int n, int groups, boolean globalStd, double clip) {
         shape(batch, n);
         Check.positive("groups", groups);
-        Check.that(clip > 0, "the advantage clip must be positive, not " + clip);
+        if (!(clip > 0)) {
+            throw new IllegalArgumentException("the advantage clip must be positive, not " + clip);
+        }
         advantages.grid(groups, n, 1).block(32).shared(0).arg(reward).arg(rowGroup).arg(advantage).arg(batch).arg(n).arg(globalStd ? 1 : 0).arg(clip)
                 .launch(stream);
     }
@@ -84,6 +86,8 @@ public final class CreditKernels implements AutoCloseable {
     private static void shape(int batch, int n) {
         Check.positive("batch", batch);
         Check.positive("steps", n);
-        Check.that((long) batch * n <= Integer.MAX_VALUE, batch + " trajectories of " + n + " steps are too many for one launch");
+        if (!((long) batch * n <= Integer.MAX_VALUE)) {
+            throw new IllegalArgumentException(batch + " trajectories of " + n + " steps are too many for one launch");
+        }
     }
 }

@@ -57,7 +57,9 @@ public final class EmbedKernels implements AutoCloseable {
      */
     public void timestepEmbedding(Stream stream, DType type, long sigma, long out, int batch, int width) {
         Check.positive("batch", batch);
-        Check.that(width > 0 && width % 2 == 0, "the width of a timestep embedding must be even, not " + width);
+        if (!(width > 0 && width % 2 == 0)) {
+            throw new IllegalArgumentException("the width of a timestep embedding must be even, not " + width);
+        }
         timestep.of(type).grid(Check.blocks(width / 2, 32), Check.blocks(batch, 4), 1).block(128).shared(0).arg(sigma).arg(out).arg(batch).arg(width).launch(stream);
     }
 
@@ -127,8 +129,9 @@ public final class EmbedKernels implements AutoCloseable {
     }
 
     private static Kernel pick(Kernel[] pairs, DType image, DType token) {
-        Check.that((image == DType.F32 || image == DType.BF16) && (token == DType.F32 || token == DType.BF16),
-                "images and tokens are f32 or bf16, not " + image + " and " + token);
+        if (!((image == DType.F32 || image == DType.BF16) && (token == DType.F32 || token == DType.BF16))) {
+            throw new IllegalArgumentException("images and tokens are f32 or bf16, not " + image + " and " + token);
+        }
         return pairs[(image == DType.BF16 ? 2 : 0) + (token == DType.BF16 ? 1 : 0)];
     }
 
@@ -136,8 +139,9 @@ public final class EmbedKernels implements AutoCloseable {
                                 int batch, int channels, int height, int width, int patch, boolean channelsLast) {
         Check.positive("batch", batch);
         Check.positive("channels", channels);
-        Check.that(patch > 0 && height > 0 && width > 0 && height % patch == 0 && width % patch == 0,
-                "an image of " + height + " x " + width + " has no whole patches of " + patch);
+        if (!(patch > 0 && height > 0 && width > 0 && height % patch == 0 && width % patch == 0)) {
+            throw new IllegalArgumentException("an image of " + height + " x " + width + " has no whole patches of " + patch);
+        }
         kernel.grid(Check.blocks((long) batch * channels * height, 4), 1, 1).block(128).shared(0)
                 .arg(images).arg(tokens).arg(batch * channels * height).arg(channels).arg(height).arg(width).arg(patch).arg(channelsLast ? 1 : 0).launch(stream);
     }

@@ -47,7 +47,9 @@ public final class GrpoKernels implements AutoCloseable {
                                 long gradV, long gradVUncond, long stats, int batch, int n) {
         SamplerKernels.shape(batch, n);
         int chunks = SamplerKernels.chunks(n), shared = 2 * chunks * Float.BYTES;
-        Check.that(shared <= MAX_SHARED, "the loss holds " + shared + " bytes of partial sums for a latent of " + n + " elements, more than " + MAX_SHARED);
+        if (!(shared <= MAX_SHARED)) {
+            throw new IllegalArgumentException("the loss holds " + shared + " bytes of partial sums for a latent of " + n + " elements, more than " + MAX_SHARED);
+        }
         Check.address("gradient of the loss", gradV);
         Check.address("statistics of the loss", stats);
         Check.that(vUncond == 0 || reference == 0 || referenceUncond != 0, "with guidance the reference model needs its unconditional velocity too");

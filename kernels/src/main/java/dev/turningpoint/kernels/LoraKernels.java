@@ -95,6 +95,8 @@ public final class LoraKernels implements AutoCloseable {
         Check.positive("rows", rows);
         Check.positive("in", in);
         Check.positive("out", out);
-        Check.that(rank > 0 && rank <= MAX_RANK, "the rank must lie in 1.." + MAX_RANK + ", not " + rank);
+        if (!(rank > 0 && rank <= MAX_RANK)) {
+            throw new IllegalArgumentException("the rank must lie in 1.." + MAX_RANK + ", not " + rank);
+        }
     }
 }

@@ -132,7 +132,9 @@ public final class MlpKernels implements AutoCloseable {
             stream.copyOnDevice(target, source, from.bytes(n));
             return;
         }
-        Check.that(from == DType.F32 && to == DType.BF16 || from == DType.BF16 && to == DType.F32, "no cast from " + from + " to " + to);
+        if (!(from == DType.F32 && to == DType.BF16 || from == DType.BF16 && to == DType.F32)) {
+            throw new IllegalArgumentException("no cast from " + from + " to " + to);
+        }
         elementwise(from == DType.F32 ? f32ToBf16 : bf16ToF32, n).arg(source).arg(target).arg(n).launch(stream);
     }
 
@@ -147,13 +149,17 @@ public final class MlpKernels implements AutoCloseable {
     }
 
     private static Kernel elementwise(Kernel kernel, long n) {
-        Check.that(n > 0, "n must be positive, not " + n);
+        if (!(n > 0)) {
+            throw new IllegalArgumentException("n must be positive, not " + n);
+        }
         return kernel.grid(Check.blocks(n, BLOCK_ELEMENTS), 1, 1).block(256).shared(0);
     }
 
     private static void rowShape(int rows, int d, int rowsPerSample) {
         Check.positive("rows", rows);
         Check.positive("d", d);
-        Check.that(rowsPerSample > 0 && rows % rowsPerSample == 0, "rows (" + rows + ") must be a multiple of rowsPerSample (" + rowsPerSample + ")");
+        if (!(rowsPerSample > 0 && rows % rowsPerSample == 0)) {
+            throw new IllegalArgumentException("rows (" + rows + ") must be a multiple of rowsPerSample (" + rowsPerSample + ")");
+        }
     }
 }

@@ -125,15 +125,20 @@ public final class NormKernels implements AutoCloseable {
     private static void rowShape(int rows, int d, int rowsPerSample) {
         Check.positive("rows", rows);
         Check.positive("d", d);
-        Check.that(rowsPerSample > 0 && rows % rowsPerSample == 0, "rows (" + rows + ") must be a multiple of rowsPerSample (" + rowsPerSample + ")");
+        if (!(rowsPerSample > 0 && rows % rowsPerSample == 0)) {
+            throw new IllegalArgumentException("rows (" + rows + ") must be a multiple of rowsPerSample (" + rowsPerSample + ")");
+        }
     }
 
     private static void headShape(int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens) {
         Check.positive("batch", batch);
         Check.positive("streamTokens", streamTokens);
         Check.positive("heads", heads);
-        Check.that(headDim == 32 || headDim == 64 || headDim == 128, "head dims are 32, 64 and 128, not " + headDim);
-        Check.that(tokenOffset >= 0 && tokenOffset + streamTokens <= tokens,
-                "tokens " + tokenOffset + ".." + (tokenOffset + streamTokens) + " do not lie in a sequence of " + tokens);
+        if (!(headDim == 32 || headDim == 64 || headDim == 128)) {
+            throw new IllegalArgumentException("head dims are 32, 64 and 128, not " + headDim);
+        }
+        if (!(tokenOffset >= 0 && tokenOffset + streamTokens <= tokens)) {
+            throw new IllegalArgumentException("tokens " + tokenOffset + ".." + (tokenOffset + streamTokens) + " do not lie in a sequence of " + tokens);
+        }
     }
 }

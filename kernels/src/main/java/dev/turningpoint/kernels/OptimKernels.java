@@ -58,7 +58,9 @@ public final class OptimKernels implements AutoCloseable {
     public void adamW(Stream stream, long parameters, long gradients, long m, long v, long average, long copy, long norm, double maxNorm, double learningRate,
                       double beta1, double beta2, double eps, double weightDecay, double emaDecay, long step, long n) {
         count(n);
-        Check.that(step >= 1, "the optimizer's step counts from 1, not " + step);
+        if (!(step >= 1)) {
+            throw new IllegalArgumentException("the optimizer's step counts from 1, not " + step);
+        }
         Check.that(maxNorm == 0 || norm != 0, "clipping needs the gradient norm");
         adamw.grid(Check.blocks(n, STEP_CHUNK), 1, 1).block(256).shared(0).arg(parameters).arg(gradients).arg(m).arg(v).arg(average).arg(copy).arg(norm)
                 .arg((float) maxNorm).arg((float) (1 - learningRate * weightDecay)).arg((float) (learningRate / (1 - Math.pow(beta1, step))))
@@ -78,6 +80,8 @@ public final class OptimKernels implements AutoCloseable {
     }
 
     private static void count(long n) {
-        Check.that(n > 0, "the optimizer needs parameters, not " + n);
+        if (!(n > 0)) {
+            throw new IllegalArgumentException("the optimizer needs parameters, not " + n);
+        }
     }
 }

@@ -147,8 +147,12 @@ public final class SamplerKernels implements AutoCloseable {
 
     static void shape(int batch, int n) {
         Check.positive("batch", batch);
-        Check.that(batch <= 65535, "a launch serves at most 65535 rows, not " + batch);
-        Check.that(n > 0 && n % 4 == 0, "a latent must have a positive multiple of 4 elements, not " + n);
+        if (!(batch <= 65535)) {
+            throw new IllegalArgumentException("a launch serves at most 65535 rows, not " + batch);
+        }
+        if (!(n > 0 && n % 4 == 0)) {
+            throw new IllegalArgumentException("a latent must have a positive multiple of 4 elements, not " + n);
+        }
     }
 
     private void sumLogProb(Stream stream, long partials, long out, long steps, long rowStep, int batch, int n) {
