@@ -279,7 +279,7 @@ public final class Pretrainer implements AutoCloseable {
         }
     }
 
-    /** Goes on where {@link #saveState} was. */
+    /** Goes on where {@link #saveState} was; the number of steps may be another now. */
     public void loadState(Path file) {
         Map<String, String> metadata;
         try (SafetensorsFile tensors = SafetensorsFile.open(file)) {
@@ -288,7 +288,7 @@ public final class Pretrainer implements AutoCloseable {
         if (!metadata.containsKey(STEP)) {
             throw new WeightsException(file.toString(), "is not the state of a pre-training: it has no '" + STEP + "'");
         }
-        if (!pretrain.toString().equals(metadata.get("pretrain.config"))) {
+        if (!settings(pretrain.toString()).equals(settings(metadata.getOrDefault("pretrain.config", "none")))) {
             throw new WeightsException(file.toString(), "was written with other settings: " + metadata.get("pretrain.config") + ", now " + pretrain);
         }
         for (int i = 0; i < STATE.size(); i++) {
@@ -298,6 +298,11 @@ public final class Pretrainer implements AutoCloseable {
         optimizer.resumeAt(step);
         model.parametersChanged(stream);
         stream.synchronize();
+    }
+
+    /** All but the number of steps, which may be raised on the way. */
+    private static String settings(String pretrain) {
+        return pretrain.replaceFirst("steps=\\d+, ", "");
     }
 
     private List<Tensor> state() {
