@@ -10,9 +10,11 @@ import java.util.function.BooleanSupplier;
  * stop, waits until it has closed everything, and only then lets the process go; the JVM reports 128 + signal as the exit status.
  */
 final class Shutdown {
-    private static final int PATIENCE_SECONDS = 60;
+    private static final int PATIENCE_SECONDS = 5;
+    private static final int PATIENCE_WITH_A_STATE_TO_SAVE = 60;
     private static final Phaser AT_WORK = new Phaser(1);
     private static volatile boolean asked;
+    private static volatile int patience = PATIENCE_SECONDS;
 
     static {
         Runtime.getRuntime().addShutdownHook(new Thread(Shutdown::await, "shutdown"));
@@ -26,13 +28,16 @@ final class Shutdown {
     /** The command has returned and closed what it opened. */
     static void finished() { AT_WORK.arriveAndDeregister(); }
 
-    /** Whether the process is asked to end. */
-    static BooleanSupplier requested() { return () -> asked; }
+    /** Whether the process is asked to end: for a command that looks, stops, and saves its state. */
+    static BooleanSupplier requested() {
+        patience = PATIENCE_WITH_A_STATE_TO_SAVE;
+        return () -> asked;
+    }
 
     private static void await() {
         asked = true;
         try {
-            AT_WORK.awaitAdvanceInterruptibly(AT_WORK.arrive(), PATIENCE_SECONDS, TimeUnit.SECONDS);
+            AT_WORK.awaitAdvanceInterruptibly(AT_WORK.arrive(), patience, TimeUnit.SECONDS);
         } catch (InterruptedException | TimeoutException e) {
             Thread.currentThread().interrupt();                        // the process ends either way
         }
