@@ -53,6 +53,23 @@ class ConfigTest {
         c.requireExploration();
     }
 
+    /** Rows read {@code | `sampler.steps`, `shift` | 8, 2.0 | ... |}; a key without a dot after the first is in the section of the first. */
+    @Test
+    void theTableOfTheReadmeGivesTheDefaults() throws IOException {
+        int keys = 0;
+        List<String> table = Files.readAllLines(Path.of("../README.md")).stream().dropWhile(line -> !line.startsWith("| key | default |")).skip(2)
+                .takeWhile(line -> line.startsWith("|")).toList();
+        for (String line : table) {
+            String[] cells = line.split(" *\\| *"), names = cells[1].replace("`", "").split(", "), values = cells[2].split(", ");
+            String section = names[0].substring(0, names[0].indexOf('.') + 1);
+            for (int i = 0; i < names.length; i++, keys++) {
+                String key = names[i].contains(".") ? names[i] : section + names[i];
+                assertEquals(RunConfig.glyph(), RunConfig.glyph().with(key + "=" + values[i]), "README.md: default of " + key);
+            }
+        }
+        assertTrue(keys >= 20, "only " + keys + " keys found");
+    }
+
     @Test
     void noFileIsTheGlyphPreset() { assertEquals(RunConfig.glyph(), ConfigReader.read(null, null, List.of())); }
 
