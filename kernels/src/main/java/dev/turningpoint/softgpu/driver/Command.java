@@ -159,7 +159,8 @@ final class Command implements Task {
         switch (kind) {
             case KERNEL -> {
                 int fault = self.job.run(self, this, (long) gx * gy * gz);
-                if (fault != 0) failKernel(self.stream().context, fault);
+                if (fault != 0) failKernel(self.stream().context, Code.LAUNCH_FAILED, CompiledKernel.faultText(fault));
+                else if (Memory.CHECK) checkGuards(self.stream().context);
             }
             case COPY -> self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
             case FILL -> self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
@@ -232,9 +233,14 @@ final class Command implements Task {
         }
     }
 
-    private void failKernel(Context context, int fault) {
-        context.fail(Code.LAUNCH_FAILED, "kernel " + code.function.kernel.name() + " of " + code.function.module.ptx.name()
-                + ", grid " + gx + " x " + gy + " x " + gz + ", block " + code.bx + " x " + code.by + " x " + code.bz + ": " + CompiledKernel.faultText(fault));
+    private void checkGuards(Context context) {
+        String overrun = Memory.DEVICE.overrun();
+        if (overrun != null) failKernel(context, Code.ILLEGAL_ADDRESS, overrun);
+    }
+
+    private void failKernel(Context context, Code code, String why) {
+        context.fail(code, "kernel " + this.code.function.kernel.name() + " of " + this.code.function.module.ptx.name()
+                + ", grid " + gx + " x " + gy + " x " + gz + ", block " + this.code.bx + " x " + this.code.by + " x " + this.code.bz + ": " + why);
     }
 
     int graphNodeType() {

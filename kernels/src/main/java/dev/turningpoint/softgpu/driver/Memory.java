@@ -18,6 +18,14 @@ final class Memory {
     /** {@code .global} and {@code .const} variables of loaded modules. */
     static final Memory VARIABLES = new Memory(Long.MAX_VALUE);
 
+    /**
+     * {@code -Dturningpoint.software.check=true}: new memory holds NaN of every type rather than what was there, and each allocation stands between
+     * guard bytes that are looked at after every kernel, so that reading before writing shows in the results and writing outside is an error that names the kernel.
+     */
+    static final boolean CHECK = Boolean.getBoolean("turningpoint.software.check");
+    private static final long GUARD = CHECK ? 256 : 0;
+    private static final byte GUARD_BYTE = (byte) 0xa5, FRESH_BYTE = (byte) 0xff;
+
     private static final long HUGE = 2 << 20;
     private static final int MADV_HUGEPAGE = 14;
     private static final Linker LINKER = Linker.nativeLinker();
@@ -71,12 +79,17 @@ final class Memory {
         synchronized (this) {
             if (size < 0 || size > limit - used)
                 throw Code.OUT_OF_MEMORY.error(bytes + " bytes asked, " + (limit - used) + " of " + limit + " free (limit: -Dturningpoint.software.memory)");
-            address = alignedAlloc(huge ? HUGE : 256, size);
+            address = alignedAlloc(huge ? HUGE : 256, size + 2 * GUARD);
             if (address == 0) throw Code.OUT_OF_MEMORY.error("the system has no " + bytes + " bytes");
             used += size;
+            if (CHECK) {
+                Raw.fill(address, GUARD_BYTE, 1, size + 2 * GUARD);
+                address += GUARD;
+                Raw.fill(address, FRESH_BYTE, 1, bytes);
+            }
             insert(address, bytes);
         }
-        if (huge) advise(address, size);
+        if (huge && !CHECK) advise(address, size);
         return address;
     }
 
@@ -84,7 +97,19 @@ final class Memory {
         synchronized (this) {
             used -= (remove(address) + 255) / 256 * 256;
         }
-        free0(address);
+        free0(address - GUARD);
+    }
+
+    /** With {@link #CHECK}: the first allocation whose guard bytes were written, in words; null if there is none. */
+    synchronized String overrun() {
+        Ranges r = ranges;
+        for (int i = 0; i < r.starts.length; i++) {
+            long start = r.starts[i], bytes = r.sizes[i], end = (bytes + 255) / 256 * 256 + GUARD;
+            for (long at = -GUARD; at < end; at = at == -1 ? bytes : at + 1)
+                if (Raw.ALL.get(ValueLayout.JAVA_BYTE, start + at) != GUARD_BYTE)
+                    return at < 0 ? "wrote " + -at + " bytes before an allocation of " + bytes + " bytes" : "wrote at offset " + at + " of an allocation of " + bytes + " bytes";
+        }
+        return null;
     }
 
     synchronized void register(long address, long bytes) {
@@ -103,7 +128,7 @@ final class Memory {
         Ranges r = ranges;
         ranges = new Ranges(new long[0], new long[0]);
         used = 0;
-        for (long start : r.starts) free0(start);
+        for (long start : r.starts) free0(start - GUARD);
         return r.starts.length;
     }
 

@@ -223,6 +223,18 @@ class LaunchTest {
         alloc(4);
     }
 
+    /** With -Dturningpoint.software.check=true. */
+    @Test
+    void aWriteOutsideIsFoundInCheckingMode() {
+        org.junit.jupiter.api.Assumptions.assumeTrue(Memory.CHECK);
+        long x = alloc(400);
+        ok(launch(function("increment"), 4, 32, 0, stream, x, 100, 1));
+        ok(cuStreamSynchronize(stream));
+        ok(launch(function("increment"), 4, 32, 0, stream, x, 101, 1));
+        assertEquals(CUDA_ERROR_ILLEGAL_ADDRESS(), cuStreamSynchronize(stream));
+        assertTrue(DriverLog.lines().contains("offset 400 of an allocation of 400"), DriverLog.lines());
+    }
+
     @Test
     void badPtxIsRefusedWithTheReason() {
         var log = arena.allocate(512);
