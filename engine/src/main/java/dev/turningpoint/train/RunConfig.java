@@ -191,7 +191,7 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
      * @param promptsPerIteration prompt groups of a rollout
      * @param groupSize           trajectories of a prompt
      * @param updatesPerIteration optimizer steps on one rollout, each on its share of the trajectories
-     * @param microBatch          rows (a trajectory at a step) in one forward; changes memory and speed, no result
+     * @param microBatch          rows (a trajectory at a step) in one forward; changes memory, speed, and the rounding of the gradient's sum
      * @param learningRate        of AdamW
      * @param beta1               of AdamW
      * @param beta2               of AdamW
