@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 
 /**
  * Matrix products of one family, any number of rows: {@code d[m,n] = epilogue(alpha a[m,k] b[k,n] + beta c)}, row-major.
@@ -196,11 +197,10 @@ final class Matmul {
                 phase.length = pieceLength(arguments.m);
                 phase.pieces = (shape.k() + phase.length - 1) / phase.length;
                 phase.partial = self.scratch(phase.pieces * arguments.m * shape.n() * 4);
+                phase.kind = Phase.PARTIAL;
                 for (phase.element = 0; phase.element < arguments.batch; phase.element++) {
-                    phase.kind = Phase.PARTIAL;
+                    phase.expect(Math.toIntExact(phase.tiles));
                     self.job.run(self, phase, phase.tiles * phase.pieces);
-                    phase.kind = Phase.SUM;
-                    self.job.run(self, phase, (arguments.m + Phase.SUM_ROWS - 1) / Phase.SUM_ROWS);
                 }
             } else {
                 phase.product = chunk(arguments.m);
@@ -216,22 +216,30 @@ final class Matmul {
 
     /** What the workers share of the product in progress; one per stream. */
     static final class Phase implements Task {
-        static final int ROWS = 0, PARTIAL = 1, SUM = 2;
-        static final long SUM_ROWS = 16;
+        static final int ROWS = 0, PARTIAL = 1;
 
         private Matmul plan;
         private Arguments arguments;
         private int kind;
         private Product product;
         private long tile, tiles, length, pieces, partial, element;
+        /** Pieces done of each tile. */
+        private AtomicIntegerArray done = new AtomicIntegerArray(16);
+
+        private void expect(int tiles) {
+            if (done.length() < tiles) done = new AtomicIntegerArray(tiles * 2);
+            for (int i = 0; i < tiles; i++) done.setPlain(i, 0);
+        }
 
         @Override
         public int run(ComputeThread thread, long first, long end) {
             for (long i = first; i < end; i++) {
-                switch (kind) {
-                    case ROWS -> plan.rows(thread, arguments, product, i / tiles, i % tiles);
-                    case PARTIAL -> plan.partial(thread, this, i / pieces, i % pieces);
-                    default -> plan.sum(thread, this, i);
+                if (kind == ROWS) {
+                    plan.rows(thread, arguments, product, i / tiles, i % tiles);
+                } else {
+                    long of = i / pieces;
+                    plan.partial(thread, this, of, i % pieces);
+                    if (done.incrementAndGet((int) of) == pieces) plan.sum(thread, this, of);  // whoever ends a tile adds it up: no second round of waiting
                 }
             }
             return 0;
@@ -239,12 +247,12 @@ final class Matmul {
 
         @Override
         public float nanosPerPiece() {
-            return kind == SUM ? 3_000 : plan.nanosPerPiece;
+            return plan.nanosPerPiece;
         }
 
         @Override
         public void nanosPerPiece(float nanos) {
-            if (kind != SUM) plan.nanosPerPiece = nanos;
+            plan.nanosPerPiece = nanos;
         }
     }
 
@@ -299,13 +307,13 @@ final class Matmul {
         p.run(thread, a, b, phase.partial + (piece * g.m + row) * shape.n() * 4, 0, thread.staging(p.scratchBytes));
     }
 
-    /** Adds the partial results of some rows in order, then the epilogue. */
-    private void sum(ComputeThread thread, Phase phase, long block) {
+    /** Adds the partial results of a tile in order, then the epilogue. */
+    private void sum(ComputeThread thread, Phase phase, long tile) {
         Arguments g = phase.arguments;
         int n = Math.toIntExact(shape.n());
         float[] sums = thread.sums(n), addends = thread.addends(n);
         long out = Product.bytes(shape.outputType());
-        for (long row = block * Phase.SUM_ROWS, end = Math.min(g.m, row + Phase.SUM_ROWS); row < end; row++) {
+        for (long row = tile * phase.tile, end = Math.min(g.m, row + phase.tile); row < end; row++) {
             for (long piece = 0; piece < phase.pieces; piece++) {
                 long at = phase.partial + (piece * g.m + row) * n * 4L;
                 if (piece == 0) {

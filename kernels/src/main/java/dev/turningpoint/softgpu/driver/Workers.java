@@ -14,7 +14,7 @@ final class Workers {
     /** How long an idle thread looks before it sleeps: more than the gap between two launches, much less than a time slice. */
     static final long SPIN_NANOS = Long.getLong("turningpoint.software.spin", 20_000);
     /** A task that takes less than this is not worth waking anybody. */
-    private static final float ALONE_NANOS = 6_000;
+    private static final float ALONE_NANOS = 10_000;
     /** A chunk should take about this: long against the counter, short against the imbalance at the end. */
     private static final float CHUNK_NANOS = 8_000;
 
