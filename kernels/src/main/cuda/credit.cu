@@ -44,6 +44,46 @@ __device__ __forceinline__ float bonus_of(const float* R, int t, int n, int flag
     return flags & TREND ? D : R[n];
 }
 
+// Whether step t (from 0) is a turning point. & rather than &&: nothing to branch over.
+__device__ __forceinline__ bool turns(int t, float d_before, float d, float D, float left, int flags) {  // left = R_n - R_t of the text above
+    const bool consistent = sign(d) * sign(left) > 0;
+    bool turn;
+    if (t == 0) {
+        turn = flags & FIRST_CONSISTENT ? consistent : sign(d) * sign(D) > 0;
+        return turn & ((flags & (FIRST | BONUS | OUTCOME)) == (FIRST | BONUS));
+    }
+    turn = flags & LOCAL_FLIP ? d_before * d < 0.f : (sign(d_before) * sign(D) < 0) & (sign(d) * sign(D) > 0);
+    turn &= !(flags & POSITIVE_ONLY) | (D > 0.f);
+    turn &= !(flags & INNER_CONSISTENT) | consistent;
+    return turn & ((flags & (BONUS | OUTCOME)) == BONUS);
+}
+
+// Turning points and step rewards in one pass, where nothing is balanced or spread: a thread a trajectory, every reward read once. Outputs at 0 are left out.
+extern "C" __global__ void __launch_bounds__(128) credit_scan(const float* __restrict__ rewards, float* __restrict__ indicator, float* __restrict__ reward,
+                                                              float* __restrict__ main_out, float* __restrict__ bonus_out, int batch, int n, int flags, float eta) {
+    const int b = blockIdx.x * 128 + threadIdx.x;
+    if (b >= batch) return;
+    const float* R = rewards + (long)b * (n + 1);
+    const float last = R[n], first = R[0], D = __fsub_rn(last, first), whole = flags & TREND ? D : last;
+    float before = first, d_before = 0.f;
+    for (int t = 0; t < n; t++) {
+        const long i = (long)b * n + t;
+        const float now = R[t + 1], d = __fsub_rn(now, before);
+        const bool turn = turns(t, d_before, d, D, __fsub_rn(last, now), flags);
+        const float weight = __fmul_rn(eta, turn ? 1.f : 0.f);
+        const float bonus = __fmul_rn(weight, flags & MAIN_IS_TREND ? d : flags & SUFFIX ? __fsub_rn(last, before) : whole);
+        float main_part = flags & OUTCOME ? last : flags & MAIN_IS_TREND ? whole : d;
+        const bool drop = flags & ZERO_KEEPS_MAIN ? bonus != 0.f : turn;
+        if ((flags & DROP_MAIN) && drop) main_part = 0.f;
+        reward[i] = __fadd_rn(main_part, bonus);
+        if (indicator) indicator[i] = turn ? 1.f : 0.f;
+        if (main_out) main_out[i] = main_part;
+        if (bonus_out) bonus_out[i] = bonus;
+        before = now;
+        d_before = d;
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(128) turning_points(const float* rewards, float* indicator, float* key, int batch, int n, int flags) {
     const int b = blockIdx.x * 128 + threadIdx.x;
     if (b >= batch) return;
@@ -52,16 +92,7 @@ extern "C" __global__ void __launch_bounds__(128) turning_points(const float* re
     float before = R[0], d_before = 0.f;
     for (int t = 0; t < n; t++) {
         const float now = R[t + 1], d = __fsub_rn(now, before);
-        const bool consistent = sign(d) * sign(__fsub_rn(last, now)) > 0;
-        bool turn;
-        if (t == 0) {
-            turn = (flags & FIRST) && (flags & FIRST_CONSISTENT ? consistent : sign(d) * sign(D) > 0);
-        } else {
-            turn = flags & LOCAL_FLIP ? d_before * d < 0.f : sign(d_before) * sign(D) < 0 && sign(d) * sign(D) > 0;
-            if (flags & POSITIVE_ONLY) turn = turn && D > 0.f;
-            if (flags & INNER_CONSISTENT) turn = turn && consistent;
-        }
-        turn = turn && (flags & BONUS) && !(flags & OUTCOME);
+        const bool turn = turns(t, d_before, d, D, __fsub_rn(last, now), flags);
         indicator[(long)b * n + t] = turn ? 1.f : 0.f;
         key[(long)b * n + t] = !turn ? 0.f : flags & RANK_BY_TREND ? (flags & MAIN_IS_TREND ? d : flags & TREND ? D : last) : bonus_of(R, t, n, flags);
         before = now;

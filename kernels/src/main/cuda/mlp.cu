@@ -47,18 +47,25 @@ __device__ __forceinline__ void elementwise(const T* a, const T* b, T* y, long n
 __device__ __forceinline__ float exp2_approx(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 __device__ __forceinline__ float reciprocal(float x) { float y; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 
+constexpr float LOG2_E = 1.44269504f;
+
 // 1 / (1 + exp(-x)); relative error below 5e-7; 0 and 1 at the ends, never NaN for a number.
-__device__ __forceinline__ float sigmoid(float x) { return reciprocal(1.f + exp2_approx(-1.44269504f * x)); }
+__device__ __forceinline__ float sigmoid(float x) { return reciprocal(1.f + exp2_approx(-LOG2_E * x)); }
 
 // GELU in its tanh form is x sigmoid(2 u): no tanh is needed, and the error stays relative where tanh.approx would cancel (1 + tanh u near -1).
 constexpr float GELU_SLOPE = 2.f * 0.7978845608f, GELU_CUBIC = 0.044715f;
 
+// sigmoid(2 u), the factors of 2 u gathered
+__device__ __forceinline__ float gelu_sigmoid(float x) {
+    return reciprocal(1.f + exp2_approx(x * __fmaf_rn(x * x, -LOG2_E * GELU_SLOPE * GELU_CUBIC, -LOG2_E * GELU_SLOPE)));
+}
+
 // y = x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-__device__ __forceinline__ float gelu(float x) { return x * sigmoid(GELU_SLOPE * x * (1.f + GELU_CUBIC * x * x)); }
+__device__ __forceinline__ float gelu(float x) { return x * gelu_sigmoid(x); }
 
 // d gelu / dx = s + x s (1 - s) du,   s = sigmoid(2 u),  du = d(2 u)/dx
 __device__ __forceinline__ float gelu_slope(float x) {
-    const float s = sigmoid(GELU_SLOPE * x * (1.f + GELU_CUBIC * x * x)), du = GELU_SLOPE * (1.f + 3.f * GELU_CUBIC * x * x);
+    const float s = gelu_sigmoid(x), du = GELU_SLOPE * (1.f + 3.f * GELU_CUBIC * x * x);
     return s + x * du * (s * (1.f - s));
 }
 

@@ -15,6 +15,7 @@ public final class CreditKernels implements AutoCloseable {
             MAIN_IS_TREND = 128, TREND = 256, SUFFIX = 512, DROP_MAIN = 1024, PROPAGATE = 2048, RANK_BY_TREND = 4096, ZERO_KEEPS_MAIN = 8192;
 
     private final PtxModule module;
+    private final Kernel creditScan;
     private final Kernel turningPoints;
     private final Kernel balance;
     private final Kernel stepRewards;
@@ -22,6 +23,7 @@ public final class CreditKernels implements AutoCloseable {
 
     public CreditKernels(Device device) {
         module = new PtxModule(device, "credit");
+        creditScan = module.kernel("credit_scan");
         turningPoints = module.kernel("turning_points");
         balance = module.kernel("balance");
         stepRewards = module.kernel("step_rewards");
@@ -34,7 +36,8 @@ public final class CreditKernels implements AutoCloseable {
     }
 
     /**
-     * Step rewards from the rewards along each trajectory.
+     * Step rewards from the rewards along each trajectory. Without balancing and {@link #PROPAGATE} one pass does it all; then indicator, main, bonus and scratch
+     * may be 0 where they are not wanted.
      *
      * @param rewards   f32 [batch, n + 1]: R_0 of the pure ODE image, R_k of the image after k SDE steps and then ODE steps, R_n of the trajectory itself
      * @param rowBatch  i32 [batch], the sampling batch inside which turning points are balanced; 0: no balancing
@@ -49,6 +52,15 @@ public final class CreditKernels implements AutoCloseable {
     public void stepRewards(Stream stream, long rewards, long rowBatch, long reward, long indicator, long main, long bonus, long scratch, int batch, int n,
                             int flags, float eta) {
         shape(batch, n);
+        if (rowBatch == 0 && (flags & (PROPAGATE | BONUS)) != (PROPAGATE | BONUS)) {
+            creditScan.grid(Check.blocks(batch, 128), 1, 1).block(128).shared(0).arg(rewards).arg(indicator).arg(reward).arg(main).arg(bonus)
+                    .arg(batch).arg(n).arg(flags).arg(eta).launch(stream);
+            return;
+        }
+        Check.address("indicator of step rewards", indicator);
+        Check.address("main part of step rewards", main);
+        Check.address("bonus of step rewards", bonus);
+        Check.address("scratch of step rewards", scratch);
         long found = scratch, key = scratch + (long) batch * n * Float.BYTES;
         turningPoints.grid(Check.blocks(batch, 128), 1, 1).block(128).shared(0).arg(rewards).arg(found).arg(key).arg(batch).arg(n).arg(flags).launch(stream);
         if (rowBatch != 0) {

@@ -449,6 +449,7 @@ final class Arithmetic {
 
     private String flushed(String v, String y) {
         if (!i.has("ftz") || !y.equals("float")) return v;
+        if (k.math.wide()) return k.math.call("flush", vec, v);
         String small = ir.compare("olt", y, vec, ir.intrinsic("fabs", y, vec, v), Ir.constant(y, vec, 0x1p-126));
         return ir.select(y, vec, small, ir.intrinsic("copysign", y, vec, Ir.constant(y, vec, 0.0), v), v);
     }
@@ -471,14 +472,15 @@ final class Arithmetic {
         String y = work(t);
         boolean directed = i.has("rz") || i.has("rm") || i.has("rp");
         var a = new ArrayList<String>();
-        for (int n = 1; n < i.operands().size(); n++) a.add(i.is("testp") ? get(n, y) : flushed(get(n, y), y));
+        for (int n = 1; n < i.operands().size(); n++) a.add(i.is("testp") || i.is("ex2") ? get(n, y) : flushed(get(n, y), y));   // 2 to any subnormal is 1
         if (directed && switch (i.opcode()) { case "add", "sub", "mul", "fma", "mad" -> true; default -> false; }) {
             put(saturated(flushed(directed(y, a), y), y), y);
             return;
         }
         if (directed && !i.has("approx")) throw k.refuse(i, "directed rounding");
         if (i.is("testp")) { testp(y, a.get(0)); return; }
-        put(saturated(flushed(real(y, a), y), y), y);
+        String r = real(y, a);
+        put(saturated(i.is("ex2") ? r : flushed(r, y), y), y);
     }
 
     private String real(String y, List<String> a) {
@@ -488,7 +490,10 @@ final class Arithmetic {
             case "fma", "mad" -> { return ir.intrinsic("fma", y, vec, a.get(0), a.get(1), a.get(2)); }
             case "neg" -> { return ir.temp("fneg " + Ir.type(y, vec) + " " + a.get(0)); }
             case "abs" -> { return ir.intrinsic("fabs", y, vec, a.get(0)); }
-            case "rcp" -> { return op("fdiv", y, one, a.get(0)); }
+            case "rcp" -> {
+                if (i.has("approx") && i.has("ftz") && y.equals("float") && k.math.wide()) return k.math.call("rcp", vec, a.get(0));
+                return op("fdiv", y, one, a.get(0));
+            }
             case "sqrt" -> { return ir.intrinsic("sqrt", y, vec, a.get(0)); }
             case "rsqrt" -> { return op("fdiv", y, one, ir.intrinsic("sqrt", y, vec, a.get(0))); }
             case "copysign" -> { return ir.intrinsic("copysign", y, vec, a.get(1), a.get(0)); }
@@ -498,7 +503,7 @@ final class Arithmetic {
             }
             case "ex2", "lg2", "sin", "cos", "tanh" -> {
                 if (!y.equals("float")) throw k.refuse(i, "");
-                return k.math.call(i.opcode(), vec, a.get(0));
+                return k.math.call(i.is("ex2") && i.has("ftz") ? "ex2ftz" : i.opcode(), vec, a.get(0));
             }
             default -> throw k.refuse(i, "");
         }

@@ -5,7 +5,7 @@ import java.util.Map;
 
 /**
  * PTX's approximate functions as polynomials, in IR, for one lane and for 32: the same operations in the same order, so a value has the same
- * bits whether the analysis found it uniform or not. Largest errors, measured against double over all binades: ex2 2 ulp, lg2 3 ulp (absolute
+ * bits whether the analysis found it uniform or not. Largest errors, measured against double over all binades: ex2 2 ulp, rcp 1 ulp, lg2 3 ulp (absolute
  * 2^-22 around 1), sin and cos 2^-22 absolute on [-pi, pi], tanh 4 ulp. Each is at least as tight as the PTX manual promises.
  */
 final class MathLibrary {
@@ -14,6 +14,9 @@ final class MathLibrary {
     private final Ir ir;
 
     MathLibrary(Target target, Ir ir) { this.target = target; this.ir = ir; }
+
+    /** Whether {@code rcp} and {@code flush} are served: elsewhere a division and a comparison are as good. */
+    boolean wide() { return target.avx512(); }
 
     /** Calls the function and gives the name of the result. */
     String call(String name, boolean vec, String x) {
@@ -27,7 +30,10 @@ final class MathLibrary {
     private String define(String name, boolean vec, String f) {
         var b = new Body(vec);
         String r = switch (name) {
-            case "ex2" -> b.ex2("%x");
+            case "ex2" -> b.ex2("%x", false);
+            case "ex2ftz" -> b.ex2("%x", true);
+            case "rcp" -> b.rcp("%x");
+            case "flush" -> b.flush("%x");
             case "lg2" -> b.lg2("%x");
             case "sin" -> b.sinCos("%x", false);
             case "cos" -> b.sinCos("%x", true);
@@ -76,23 +82,36 @@ final class MathLibrary {
             return sel(cmp("ogt", c(lo), a), c(lo), a);
         }
 
-        /** 2^x: nearest integer taken out, the rest by a polynomial of degree 6 (Cephes), then scaled in two steps so that subnormals come out right. */
-        String ex2(String x0) {
-            String x = capped(x0, -160, 130);
+        /** Both halves of 32 lanes by an AVX-512 intrinsic of 16; {@code call} gets "(<16 x float> value" and what follows. */
+        String halves(String type, String name, String rest, String... values) {
+            ir.declare(type + " @llvm.x86.avx512." + name);
+            String function = name.substring(0, name.indexOf('('));
+            var half = new String[2];
+            for (int h = 0; h < 2; h++) {
+                int from = h * 16;
+                var call = new StringBuilder("call " + type + " @llvm.x86.avx512." + function + "(");
+                for (String v : values)
+                    call.append("<16 x float> ").append(e("shufflevector " + t() + " " + v + ", " + t() + " poison, <16 x i32> " + Ir.indices(16, q -> from + q))).append(", ");
+                half[h] = e(call + rest + ")");
+            }
+            return e("shufflevector " + type + " " + half[0] + ", " + type + " " + half[1] + ", <32 x i32> " + Ir.indices(32, q -> q));
+        }
+
+        /**
+         * 2^x: nearest integer taken out, the rest by a polynomial of degree 6 (Cephes), then scaled in two steps so that subnormals come out right, or to 0
+         * with {@code flush}. The machine's own reduction gives 0 for infinity.
+         */
+        String ex2(String x0, boolean flush) {
+            boolean wide = target.avx512() && vec;
+            String x = wide ? x0 : capped(x0, -160, 130);
             String whole = fn("roundeven", x);
-            String f = op("fsub", x, whole);
+            String f = wide ? halves("<16 x float>", "mask.reduce.ps.512(<16 x float>, i32, <16 x float>, i16, i32)", "i32 0, <16 x float> zeroinitializer, i16 -1, i32 4", x)
+                    : op("fsub", x, whole);
             String p = polynomial(f, 1.535336188319500E-4, 1.339887440266574E-3, 9.618437357674640E-3, 5.550332471162809E-2, 2.402264791363012E-1, 6.931472028550421E-1, 1.0);
-            if (target.avx512() && vec) {
-                String r = null;
-                String[] half = new String[2];
-                ir.declare("<16 x float> @llvm.x86.avx512.mask.scalef.ps.512(<16 x float>, <16 x float>, <16 x float>, i16, i32)");
-                for (int h = 0; h < 2; h++) {
-                    int from = h * 16;
-                    String a = e("shufflevector " + t() + " " + p + ", " + t() + " poison, <16 x i32> " + Ir.indices(16, q -> from + q));
-                    String b = e("shufflevector " + t() + " " + whole + ", " + t() + " poison, <16 x i32> " + Ir.indices(16, q -> from + q));
-                    half[h] = e("call <16 x float> @llvm.x86.avx512.mask.scalef.ps.512(<16 x float> " + a + ", <16 x float> " + b + ", <16 x float> zeroinitializer, i16 -1, i32 4)");
-                }
-                return e("shufflevector <16 x float> " + half[0] + ", <16 x float> " + half[1] + ", <32 x i32> " + Ir.indices(32, q -> q));
+            if (wide) {
+                String r = halves("<16 x float>", "mask.scalef.ps.512(<16 x float>, <16 x float>, <16 x float>, i16, i32)", "<16 x float> zeroinitializer, i16 -1, i32 4", p, whole);
+                // NaN is not below and stays
+                return flush ? sel(cmp("olt", x0, c(-126)), c(0), r) : r;
             }
             // whole as an integer without a conversion that NaN would poison: add 1.5 * 2^23 and look at the low bits
             String bits = iop("sub", toInt(op("fadd", whole, c(12582912.0))), k(0x4B400000));
@@ -100,7 +119,29 @@ final class MathLibrary {
             String rest = iop("sub", bits, half);
             String s1 = toFloat(iop("shl", iop("add", half, k(127)), k(23)));
             String s2 = toFloat(iop("shl", iop("add", rest, k(127)), k(23)));
-            return op("fmul", op("fmul", p, s1), s2);
+            String r = op("fmul", op("fmul", p, s1), s2);
+            return flush ? sel(cmp("olt", x0, c(-126)), c(0), r) : r;
+        }
+
+        /** 1 / x within 1 ulp, x not subnormal: the machine's 14 bits and one step of Newton's, which 0 and infinity do not need (their error is no number). */
+        String rcp(String x) {
+            String r;
+            if (vec) {
+                r = halves("<16 x float>", "rcp14.ps.512(<16 x float>, <16 x float>, i16)", "<16 x float> zeroinitializer, i16 -1", x);
+            } else {
+                ir.declare("<4 x float> @llvm.x86.avx512.rcp14.ps.128(<4 x float>, <4 x float>, i8)");
+                String a = e("insertelement <4 x float> zeroinitializer, float " + x + ", i32 0");
+                r = e("extractelement <4 x float> " + e("call <4 x float> @llvm.x86.avx512.rcp14.ps.128(<4 x float> " + a + ", <4 x float> zeroinitializer, i8 -1)") + ", i32 0");
+            }
+            String error = fma(e("fneg " + t() + " " + x), r, c(1));
+            String better = fma(r, error, r);
+            return sel(cmp("ord", error, error), better, r);
+        }
+
+        /** Subnormals become 0 of their sign. */
+        String flush(String x) {
+            String small = vec ? halves("<16 x i1>", "fpclass.ps.512(<16 x float>, i32 immarg)", "i32 32", x) : cmp("olt", fn("fabs", x), c(0x1p-126));
+            return sel(small, fn("copysign", c(0), x), x);
         }
 
         /** log2 by s = (m-1)/(m+1), an odd polynomial of s; m in [sqrt(1/2), sqrt(2)). */
