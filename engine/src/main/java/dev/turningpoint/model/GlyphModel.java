@@ -104,34 +104,39 @@ public final class GlyphModel implements TrainableVelocity {
         trains = options.trains;
         maxTrainBatch = trains == Trains.NOTHING ? 0 : options.maxTrainBatch;
         weights = new GlyphWeights(config);
-        var kept = EnumSet.of(Parameters.Keep.GRADIENTS);
-        kept.addAll(options.keep);
-        boolean full = trains == Trains.EVERYTHING;
-        boolean backward = trains != Trains.NOTHING;
-        kernels = NetKernels.load(device);
-        parameters = new Parameters(device, "parameters of the glyph model", weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class));
+        try {
+            var kept = EnumSet.of(Parameters.Keep.GRADIENTS);
+            kept.addAll(options.keep);
+            boolean full = trains == Trains.EVERYTHING;
+            boolean backward = trains != Trains.NOTHING;
+            kernels = NetKernels.load(device);
+            parameters = new Parameters(device, "parameters of the glyph model", weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class));
 
-        int ni = config.imageTokens();
-        patchEmbed = linear(device, "pos_embed.proj", type, ni, full);
-        time1 = linear(device, "time_text_embed.timestep_embedder.linear_1", type, 1, full);
-        time2 = linear(device, "time_text_embed.timestep_embedder.linear_2", type, 1, full);
-        textPool = linear(device, "time_text_embed.text_embedder", type, 1, full);
-        modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, full);
-        linears.put("modulation", modulationLayer);
-        output = linear(device, "proj_out", type, ni, backward);
-        blocks = new JointBlock[config.depth()];
-        for (int i = 0; i < blocks.length; i++) {
-            blocks[i] = new JointBlock(device, kernels, parameters, weights, i, linears, backward);
-        }
-        finalModulation = weights.modulationOffset("norm_out.linear");
+            int ni = config.imageTokens();
+            patchEmbed = linear(device, "pos_embed.proj", type, ni, full);
+            time1 = linear(device, "time_text_embed.timestep_embedder.linear_1", type, 1, full);
+            time2 = linear(device, "time_text_embed.timestep_embedder.linear_2", type, 1, full);
+            textPool = linear(device, "time_text_embed.text_embedder", type, 1, full);
+            modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, full);
+            linears.put("modulation", modulationLayer);
+            output = linear(device, "proj_out", type, ni, backward);
+            blocks = new JointBlock[config.depth()];
+            for (int i = 0; i < blocks.length; i++) {
+                blocks[i] = new JointBlock(device, kernels, parameters, weights, i, linears, backward);
+            }
+            finalModulation = weights.modulationOffset("norm_out.linear");
 
-        rollout = new Activations(rolloutMemory, config, type, weights.modulationSize(), maxBatch, Pass.ROLLOUT);
-        train = backward ? new Activations(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, Pass.TRAIN) : null;
-        adapter = trains == Trains.ADAPTER ? adapt(device, options.lora, kept) : null;
-        gradients = backward ? new Gradients(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, partialBytes()) : null;
-        rolloutMemory.allocate(device);
-        if (backward) {
-            trainMemory.allocate(device);
+            rollout = new Activations(rolloutMemory, config, type, weights.modulationSize(), maxBatch, Pass.ROLLOUT);
+            train = backward ? new Activations(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, Pass.TRAIN) : null;
+            adapter = trains == Trains.ADAPTER ? adapt(device, options.lora, kept) : null;
+            gradients = backward ? new Gradients(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, partialBytes()) : null;
+            rolloutMemory.allocate(device);
+            if (backward) {
+                trainMemory.allocate(device);
+            }
+        } catch (RuntimeException | Error e) {      // out of device memory, most likely: nobody gets a model to close
+            close();
+            throw e;
         }
     }
 
@@ -471,7 +476,11 @@ public final class GlyphModel implements TrainableVelocity {
         if (adapter != null) {
             adapter.close();
         }
-        parameters.close();
-        kernels.close();
+        if (parameters != null) {
+            parameters.close();
+        }
+        if (kernels != null) {
+            kernels.close();
+        }
     }
 }

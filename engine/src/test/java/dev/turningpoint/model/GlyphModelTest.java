@@ -2,11 +2,13 @@ package dev.turningpoint.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.DeviceMemory;
+import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.tensor.ParameterLayout.Slot;
@@ -154,6 +156,15 @@ class GlyphModelTest {
             new Case(TINY, DType.F32, 2, GlyphModel.Trains.ADAPTER, LORA, 1).close();
             new Case(TINY, DType.BF16, 2, GlyphModel.Trains.EVERYTHING, null, 1).close();
         }
+        assertEquals(free, device.freeMemory());
+    }
+
+    @Test
+    void aModelThatDoesNotFitSaysSoAndLeavesNothing() {
+        new Case(TINY, DType.F32, 2, GlyphModel.Trains.NOTHING, null, 1).close();
+        long free = device.freeMemory();
+        var failure = assertThrows(GpuException.class, () -> new GlyphModel(device, GlyphModel.Options.inference(GlyphConfig.DEFAULT, DType.F32, 100_000_000)));
+        assertTrue(failure.getMessage().contains("activations of the rollout"), failure.getMessage());
         assertEquals(free, device.freeMemory());
     }
 

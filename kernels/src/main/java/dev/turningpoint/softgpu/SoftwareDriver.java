@@ -7,7 +7,18 @@ import dev.turningpoint.softgpu.driver.DriverFunctions;
 import dev.turningpoint.softgpu.driver.Stubs;
 import java.lang.foreign.SymbolLookup;
 
-/** Serves libcuda and libcublasLt from Java; found by the service loader. */
+/**
+ * Serves libcuda and libcublasLt from Java; found by the service loader. System properties, all optional:
+ *
+ * <ul>
+ * <li>{@code turningpoint.software.threads}: cores of the device, by default all</li>
+ * <li>{@code turningpoint.software.memory}: its memory in bytes, or with k, m, g; by default three quarters of the machine's</li>
+ * <li>{@code turningpoint.software.check=true}: memory is poisoned and guarded, a kernel that writes outside an allocation is named; slow</li>
+ * <li>{@code turningpoint.software.profile=true}: a table of time by kernel and product at the end</li>
+ * <li>{@code turningpoint.software.log}: {@code all} prints why any call failed, {@code none} nothing; by default what a caller cannot foresee</li>
+ * <li>{@code turningpoint.software.spin}: nanoseconds that an idle thread looks for work before it sleeps, by default 20000</li>
+ * </ul>
+ */
 public final class SoftwareDriver implements SoftwareGpu {
     private static final Stubs DRIVER = new Stubs(DriverFunctions.class, "cu");
     private static final Stubs CUBLASLT = new Stubs(CublasLtFunctions.class, "cublasLt");
