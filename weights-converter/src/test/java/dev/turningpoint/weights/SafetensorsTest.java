@@ -129,7 +129,7 @@ class SafetensorsTest {
         assertEquals(folder + ": is a folder, not a safetensors file", assertThrows(WeightsException.class, () -> SafetensorsFile.open(folder)).getMessage());
     }
 
-    /** Whatever bytes change, the file opens and every tensor is readable, or a one-line refusal comes: 3 files x 3000 mutations. */
+    /** Whatever bytes change, the file opens and every tensor is readable, or a one-line refusal comes: 3 files x 500 mutations. */
     @ParameterizedTest @ValueSource(strings = {"schedules", "ema", "pytorch_lora_weights"})
     void mutatedFilesNeverCrash(String name) throws IOException {
         byte[] original;
@@ -140,7 +140,7 @@ class SafetensorsTest {
         var random = new Random(20260207);
         String interesting = "{}[]\",:0123456789-.eE \\utrue\u0000\n";
         int refused = 0;
-        for (int i = 0; i < 3000; i++) {
+        for (int i = 0; i < 500; i++) {
             byte[] bytes = original.clone();
             int changes = 1 + random.nextInt(3);
             for (int c = 0; c < changes; c++) {
@@ -166,7 +166,7 @@ class SafetensorsTest {
                 refused++;
             }
         }
-        assertTrue(refused > 1000, "only " + refused + " mutations were refused");
+        assertTrue(refused > 170, "only " + refused + " mutations were refused");
     }
 
     @Test
