@@ -11,6 +11,8 @@ final class Ir {
 
     private StringBuilder out = new StringBuilder(1 << 16);
     private final TreeSet<String> declarations = new TreeSet<>();
+    private final java.util.Map<String, String> computed = new java.util.HashMap<>();
+    private Runnable atLabel = () -> { };
     private int temporaries;
     private int labels;
 
@@ -21,15 +23,31 @@ final class Ir {
         return s;
     }
 
+    /** A new value. What has been computed since the last label is not computed again. */
     String temp(String right) {
+        boolean pure = isPure(right);
+        if (pure) {
+            String known = computed.get(right);
+            if (known != null) return known;
+        }
         String v = "%t" + temporaries++;
         out.append("  ").append(v).append(" = ").append(right).append('\n');
+        if (pure) computed.put(right, v);
         return v;
     }
 
+    private static boolean isPure(String right) { return !right.startsWith("load") && !right.startsWith("call") && !right.startsWith("atomic"); }
+
+    /** What to forget, besides computed values, where control flow may come in. */
+    void atLabel(Runnable r) { atLabel = r; }
+
     void line(String s) { out.append("  ").append(s).append('\n'); }
 
-    void label(String l) { out.append(l).append(":\n"); }
+    void label(String l) {
+        out.append(l).append(":\n");
+        computed.clear();
+        atLabel.run();
+    }
 
     String newLabel(String stem) { return stem + "." + labels++; }
 

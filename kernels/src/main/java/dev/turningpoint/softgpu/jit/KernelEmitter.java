@@ -46,6 +46,8 @@ final class KernelEmitter {
     private final List<String> resumes = new ArrayList<>();
     private final int[] definitionCount;
     private final BitSet pendable = new BitSet();
+    private final BitSet local = new BitSet();             // registers of one block: values, no slots
+    private final String[] held;                           // the value a register has, as far as known: since the last label for those with slots
     private long contextBytes;
 
     // where the emission stands
@@ -68,6 +70,50 @@ final class KernelEmitter {
         this.matrix = new Matrix(this);
         definitionCount = new int[kernel.registers().size()];
         for (Instruction i : kernel.instructions()) Effects.writes(i, r -> definitionCount[r.id()]++);
+        held = new String[kernel.registers().size()];
+        localRegisters();
+        ir.atLabel(() -> { for (int r = local.nextClearBit(0); r < held.length; r = local.nextClearBit(r + 1)) held[r] = null; });
+    }
+
+    /** Registers that are written (unguarded) and read in one block only, with no barrier between. */
+    private void localRegisters() {
+        local.set(0, held.length);
+        int[] home = new int[held.length];
+        java.util.Arrays.fill(home, -1);
+        for (int b = 0; b < graph.size(); b++) {
+            int block = b;
+            BitSet[] after = null;
+            for (int k = graph.block(b).start(); k < graph.block(b).end(); k++) {
+                Instruction i = graph.instruction(k);
+                java.util.function.Consumer<Register> at = r -> {
+                    if (home[r.id()] < 0) home[r.id()] = block;
+                    else if (home[r.id()] != block) local.clear(r.id());
+                };
+                Effects.reads(i, at);
+                Effects.writes(i, at);
+                if (i.guard() != null) Effects.writes(i, r -> local.clear(r.id()));
+                if (i.is("bar") || i.is("barrier")) {
+                    if (after == null) after = analysis.liveAfter(b);
+                    local.andNot(after[k - graph.block(b).start()]);
+                }
+            }
+            local.andNot(analysis.liveIn(b));
+            local.andNot(analysis.liveOut(b));
+        }
+    }
+
+    /** What a register's slot would hold. */
+    private String read(Register r, String type) {
+        if (held[r.id()] == null) {
+            if (local.get(r.id())) return type.startsWith("<") ? "zeroinitializer" : Ir.isFloat(type) ? "0.0" : "0";   // read before it is written: anything will do
+            held[r.id()] = ir.temp("load " + type + ", ptr " + slot(r));
+        }
+        return held[r.id()];
+    }
+
+    private void keep(Register r, String v, String type) {
+        held[r.id()] = v;
+        if (!local.get(r.id())) ir.line("store " + type + " " + v + ", ptr " + slot(r));
     }
 
     PtxException refuse(Instruction i, String why) {
@@ -108,7 +154,7 @@ final class KernelEmitter {
                 String v;
                 if (s.constant() != null && !Ir.isFloat(own)) v = Ir.integer(own, s.constant() + s.pattern()[0]);
                 else {
-                    v = ir.temp("load " + own + ", ptr " + slot(r.register()));
+                    v = read(r.register(), own);
                     if (s.pattern()[0] != 0) v = ir.temp("add " + own + " " + v + ", " + Ir.integer(own, s.pattern()[0]));
                 }
                 v = convert(v, own, type, false);
@@ -177,7 +223,7 @@ final class KernelEmitter {
     String vector(Operand o, String type) {
         if (o instanceof Operand.Reg r && analysis.shape(r.register()).isVarying()) {
             String own = typeOf(r.register().type());
-            String v = convert(ir.temp("load " + Ir.vector(own) + ", ptr " + slot(r.register())), own, type, true);
+            String v = convert(read(r.register(), Ir.vector(own)), own, type, true);
             return r.negated() ? ir.maskNot(v) : v;
         }
         if (o instanceof Operand.Special s) {
@@ -241,9 +287,9 @@ final class KernelEmitter {
         String own = typeOf(r.type());
         v = convert(v, type, own, true);
         if (!analysis.shape(r).isVarying()) throw new IllegalStateException(kernel.name() + ": vector for " + analysis.shape(r) + " register in " + current);
-        if (mask != null && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id())))
-            v = ir.select(own, true, mask, v, ir.temp("load " + Ir.vector(own) + ", ptr " + slot(r)));
-        ir.line("store " + Ir.vector(own) + " " + v + ", ptr " + slot(r));
+        if (mask != null && !local.get(r.id()) && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id())))
+            v = ir.select(own, true, mask, v, read(r, Ir.vector(own)));
+        keep(r, v, Ir.vector(own));
     }
 
     /** Writes a value of known shape: {@code v} is its lane 0. */
@@ -260,7 +306,7 @@ final class KernelEmitter {
             return;
         }
         if (own.pattern()[0] != 0) v = ir.temp("sub " + t + " " + v + ", " + Ir.integer(t, own.pattern()[0]));
-        ir.line("store " + t + " " + v + ", ptr " + slot(r));
+        keep(r, v, t);
     }
 
     void write(Operand d, String v, String type, boolean vec, Shape shape) {
@@ -431,6 +477,7 @@ final class KernelEmitter {
         FlowGraph.Block block = graph.block(b);
         Instruction terminator = graph.terminator(b);
         BitSet[] after = null;
+        java.util.Arrays.fill(held, null);
         mask = blockMask;
         guarded = false;
         liveOut = analysis.liveOut(b);
@@ -581,9 +628,9 @@ final class KernelEmitter {
         String blocks = ir.take();
 
         boolean barriers = !resumes.isEmpty();
-        long local = localStride * 32;
-        long context = (Math.max(contextBytes, 64) + 63) / 64 * 64 + (local + 63) / 64 * 64;
-        long localAt = context - (local + 63) / 64 * 64;
+        long localBytes = localStride * 32;
+        long context = (Math.max(contextBytes, 64) + 63) / 64 * 64 + (localBytes + 63) / 64 * 64;
+        long localAt = context - (localBytes + 63) / 64 * 64;
         int warps = geometry.warps();
         long shared = (sharedBytes + 63) / 64 * 64;
         long states = (warps * 4L + 63) / 64 * 64;
@@ -594,6 +641,7 @@ final class KernelEmitter {
         s.append("define internal i32 @warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
         s.append("  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 ").append(localAt).append('\n');
         for (Register r : kernel.registers()) {
+            if (local.get(r.id())) continue;
             Shape shape = analysis.shape(r);
             String t = Ir.type(typeOf(r.type()), shape.isVarying());
             s.append("  ").append(slot(r)).append(" = alloca ").append(t).append('\n');

@@ -16,6 +16,7 @@ import java.util.function.IntUnaryOperator;
 final class Matrix {
     private final KernelEmitter k;
     private final Ir ir;
+    private final java.util.Map<String, String[]> halves = new java.util.HashMap<>();   // of accumulators: the next product takes them as they are
 
     Matrix(KernelEmitter k) { this.k = k; this.ir = k.ir; }
 
@@ -35,7 +36,8 @@ final class Matrix {
         String[][] acc = new String[4][2];   // accumulator j, half of the lanes
         for (int j = 0; j < 4; j++) {
             String v = k.vector(c.get(j), "float");
-            for (int h = 0; h < 2; h++) { int from = 16 * h; acc[j][h] = ir.shuffle("float", 32, v, null, 16, l -> from + l); }
+            String[] known = halves.get(v);
+            for (int h = 0; h < 2; h++) { int from = 16 * h; acc[j][h] = known != null ? known[h] : ir.shuffle("float", 32, v, null, 16, l -> from + l); }
         }
         boolean tf32 = kind.equals("tf32");
         int registers = tf32 ? (k16 ? 4 : 2) : (k16 ? 2 : 1);   // of B; A has twice as many
@@ -55,7 +57,11 @@ final class Matrix {
                 }
             }
         }
-        for (int j = 0; j < 4; j++) k.writeVector(d.get(j), ir.concat("float", List.of(acc[j][0], acc[j][1]), List.of(16, 16)), "float");
+        for (int j = 0; j < 4; j++) {
+            String v = ir.concat("float", List.of(acc[j][0], acc[j][1]), List.of(16, 16));
+            halves.put(v, acc[j]);
+            k.writeVector(d.get(j), v, "float");
+        }
     }
 
     private String pick(String v, IntUnaryOperator lane) { return ir.shuffle("i32", 32, v, null, 16, lane); }
