@@ -146,13 +146,13 @@ final class Command implements Task {
             run(self);
             return;
         }
-        long began = System.nanoTime();
+        long began = Profile.now();
         run(self);
         Profile.add(switch (kind) {
             case KERNEL -> code.function.kernel.name();
             case MATMUL -> object.toString();
             default -> kind.name().toLowerCase(java.util.Locale.ROOT);
-        }, System.nanoTime() - began);
+        }, Profile.now() - began);
     }
 
     private void run(StreamQueue.Executor self) {

@@ -6,7 +6,8 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Where the time of the device goes: with {@code -Dturningpoint.software.profile=true} every kernel, matrix product, copy and fill is timed on its stream, and a table by
- * share is printed when the JVM ends. Off, it costs one test of a constant.
+ * share is printed when the JVM ends. Times are the stream's processor time: with {@code -Dturningpoint.software.threads=1} that is all there is, however busy the machine.
+ * Off, it costs one test of a constant.
  */
 final class Profile {
     static final boolean ON = Boolean.getBoolean("turningpoint.software.profile");
@@ -22,6 +23,15 @@ final class Profile {
     }
 
     private Profile() {}
+
+    private static final class Clock {
+        static final java.lang.management.ThreadMXBean THREADS = java.lang.management.ManagementFactory.getThreadMXBean();
+    }
+
+    /** Processor time of the calling thread. */
+    static long now() {
+        return Clock.THREADS.getCurrentThreadCpuTime();
+    }
 
     static void add(String what, long nanos) {
         Entry e = ENTRIES.computeIfAbsent(what, name -> new Entry());
