@@ -12,7 +12,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntFunction;
 
 /**
- * Share of the target's letters that PP-OCRv4 reads in the image, see {@link TextMatch}. Batches are cut into pieces of 16 images that worker threads take
+ * Share of the target's letters that PP-OCRv4 reads in the image, see {@link TextMatch}. Batches are cut into pieces of a few images that worker threads take
  * from one bounded queue; each worker reads with buffers of its own.
  */
 public final class OcrReward implements Reward {
@@ -67,7 +67,7 @@ public final class OcrReward implements Reward {
         if (n == 0) return CompletableFuture.completedFuture(rewards);
         var result = new CompletableFuture<float[]>();
         var left = new AtomicInteger(pieces);
-        // Pieces of nearly equal size: workers finish together, and a batch of 17 is not 16 images and a lonely one.
+        // Pieces of nearly equal size: workers finish together, and no piece is a lonely image.
         for (int p = 0; p < pieces; p++) {
             int from = (int) ((long) n * p / pieces), to = (int) ((long) n * (p + 1) / pieces);
             put(new Piece(images, words, from, to - from, describe, rewards, left, result));
