@@ -20,7 +20,6 @@ constexpr int WARPS = 4;
 constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
 constexpr float NEVER = 1e30f;  // as log of a denominator: every probability is 0
 
-__device__ __forceinline__ float larger(float a, float b) { return a > b ? a : b; }  // as fmaxf but for NaN, which it need not catch
 __device__ __forceinline__ float exp2_approx(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 
 // Sizes that follow from the storage type and the head dimension.
@@ -78,18 +77,29 @@ __device__ __forceinline__ void load_row(__nv_bfloat16* tile, int, const __nv_bf
     }
 }
 
-// Rows first, first + step, ... below end of a matrix into rows of the tile; rows that do not exist become zeros.
+// Rows of a matrix from matrixRow on into rows 4 first, 4 (first + step), ... of the tile and the three after each, below end (a multiple of 4). Rows that do
+// not exist become zeros. Four rows at a time: one look at where they lie, four loads in flight.
 template <typename T, int D, int ROWS>
 __device__ __forceinline__ void load_rows(__nv_bfloat16* tile, const Rows<const T>& src, int matrixRow, int first, int end, int step) {
     constexpr int LD = Shape<T, D>::LD;
-    #pragma unroll(sizeof(T) * D < 512 ? 4 : 1)
-    for (int r = first; r < end; r += step) load_row<D>(tile + r * LD, ROWS * LD, src[matrixRow + r], matrixRow + r < src.count);
+    #pragma unroll 1
+    for (int r = 4 * first; r < end; r += 4 * step) {
+        const int row = matrixRow + r;
+        if (row + 3 < src.split || (row >= src.split && row + 3 < src.count)) {
+            const T* from = src[row];
+            #pragma unroll
+            for (int i = 0; i < 4; i++) load_row<D>(tile + (r + i) * LD, ROWS * LD, from + i * src.stride, true);
+        } else {
+            #pragma unroll 1
+            for (int i = 0; i < 4; i++) load_row<D>(tile + (r + i) * LD, ROWS * LD, src[row + i], row + i < src.count);
+        }
+    }
 }
 
 // This warp's 16 rows of a matrix as left operands. The tile is used by this warp alone from row 16 * warp on.
 template <typename T, int D, int ROWS>
 __device__ __forceinline__ void load_own(Left<Shape<T, D>::PARTS> (&a)[D / 16], __nv_bfloat16* tile, const Rows<const T>& src, int matrixRow, int warp) {
-    load_rows<T, D, ROWS>(tile, src, matrixRow - 16 * warp, 16 * warp, 16 * warp + 16, 1);
+    load_rows<T, D, ROWS>(tile, src, matrixRow - 16 * warp, 4 * warp, 16 * warp + 16, 1);
     __syncwarp();
     #pragma unroll
     for (int k = 0; k < D / 16; k++) load_left<Shape<T, D>::PARTS, Shape<T, D>::LD, ROWS>(a[k], tile, 16 * warp, 16 * k);
@@ -197,15 +207,15 @@ __device__ __forceinline__ void softmax_step(Softmax<D>& state, const Left<Shape
             #pragma unroll
             for (int i = 0; i < 4; i++) s[n][i] = 8 * n + 2 * (lane & 3) + (i & 1) < keys ? s[n][i] : -NEVER;
         }
-        top[0] = larger(top[0], larger(s[n][0], s[n][1]));
-        top[1] = larger(top[1], larger(s[n][2], s[n][3]));
+        top[0] = fmaxf(top[0], fmaxf(s[n][0], s[n][1]));
+        top[1] = fmaxf(top[1], fmaxf(s[n][2], s[n][3]));
     }
     float fade[2];
     #pragma unroll
     for (int i = 0; i < 2; i++) {  // the four lanes of a row agree on its largest score
-        top[i] = larger(top[i], __shfl_xor_sync(0xffffffffu, top[i], 1));
-        top[i] = larger(top[i], __shfl_xor_sync(0xffffffffu, top[i], 2));
-        top[i] = larger(state.largest[i], top[i] * scale);
+        top[i] = fmaxf(top[i], __shfl_xor_sync(0xffffffffu, top[i], 1));
+        top[i] = fmaxf(top[i], __shfl_xor_sync(0xffffffffu, top[i], 2));
+        top[i] = fmaxf(state.largest[i], top[i] * scale);
         fade[i] = exp2_approx(state.largest[i] - top[i]);
         state.largest[i] = top[i];
         state.denominator[i] *= fade[i];
@@ -357,8 +367,8 @@ __device__ __forceinline__ void attention_backward_keys(const T* __restrict__ q,
         load_own<T, D, OWN>(leftK, tiles, rowsK, key, warp);
         load_own<T, D, OWN>(leftV, tiles, rowsV, key, warp);
     } else {
-        load_rows<T, D, OWN>(ownK, rowsK, key - 16 * warp, 16 * warp, 16 * warp + 16, 1);
-        load_rows<T, D, OWN>(ownV, rowsV, key - 16 * warp, 16 * warp, 16 * warp + 16, 1);
+        load_rows<T, D, OWN>(ownK, rowsK, key - 16 * warp, 4 * warp, 16 * warp + 16, 1);
+        load_rows<T, D, OWN>(ownV, rowsV, key - 16 * warp, 4 * warp, 16 * warp + 16, 1);
     }
     float sumK[D / 8][4], sumV[D / 8][4];
     #pragma unroll
@@ -460,7 +470,7 @@ __device__ __forceinline__ void attention_backward_queries(const T* __restrict__
     Left<PARTS> leftQ[D / 16], leftD[Q::IN_REGISTERS ? D / 16 : 1];
     load_own<T, D, OWN>(leftQ, tiles, head_rows(q, heads, tokens, D), query, warp);
     if constexpr (Q::IN_REGISTERS) load_own<T, D, OWN>(leftD, tiles, rowsD, query, warp);
-    else load_rows<T, D, OWN>(ownD, rowsD, query - 16 * warp, 16 * warp, 16 * warp + 16, 1);
+    else load_rows<T, D, OWN>(ownD, rowsD, query - 16 * warp, 4 * warp, 16 * warp + 16, 1);
     float sum[D / 8][4];
     #pragma unroll
     for (int n = 0; n < D / 8; n++) sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0.f;

@@ -511,6 +511,19 @@ final class Arithmetic {
 
     private String minMax(boolean max, String y, String a, String b, boolean nan, boolean xorsign) {
         if (xorsign) throw k.refuse(i, ".xorsign");
+        if (y.equals("float") && vec && k.target.avx512()) {   // the same by halves, which LLVM recognises as one machine instruction no other way
+            String f = "@llvm.x86.avx512." + (max ? "max" : "min") + ".ps.512";
+            ir.declare("<16 x float> " + f + "(<16 x float>, <16 x float>, i32)");
+            var parts = new ArrayList<String>();
+            for (int h = 0; h < 2; h++) {
+                int from = 16 * h;
+                String u = ir.shuffle("float", 32, a, null, 16, l -> from + l), w = ir.shuffle("float", 32, b, null, 16, l -> from + l), bad = nan ? u : w;
+                String r = ir.temp("call <16 x float> " + f + "(<16 x float> " + u + ", <16 x float> " + w + ", i32 4)");
+                String q = ir.temp("fcmp uno <16 x float> " + bad + ", " + bad);
+                parts.add(ir.temp("select <16 x i1> " + q + ", <16 x float> " + u + ", <16 x float> " + r));
+            }
+            return ir.concat("float", parts, List.of(16, 16));
+        }
         // the machine's own minimum: the second operand if either is NaN; then a NaN in b gives way to a
         String r = ir.select(y, vec, ir.compare(max ? "ogt" : "olt", y, vec, a, b), a, b);
         String bBad = ir.compare("uno", y, vec, b, b);

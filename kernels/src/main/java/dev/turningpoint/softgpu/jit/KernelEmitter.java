@@ -665,7 +665,7 @@ final class KernelEmitter {
         s.append(blocks).append("exit:\n  ret i32 0\n}\n\n");
         s.append(entry(barriers, shared, states, context, warps));
         s.append(helpers).append(math.definitions()).append(ir.declarations());
-        s.append("attributes #0 = { nounwind \"prefer-vector-width\"=\"512\" \"min-legal-vector-width\"=\"").append(target.avx512() ? 512 : 256).append("\" }\n");
+        s.append("attributes #0 = { nounwind \"stackrealign\" \"prefer-vector-width\"=\"512\" \"min-legal-vector-width\"=\"").append(target.avx512() ? 512 : 256).append("\" }\n");
         s.append("!0 = !{}\n!1 = !{!\"branch_weights\", i32 2000, i32 1}\n");
         return s.toString();
     }
