@@ -4,8 +4,6 @@ import dev.turningpoint.data.FilePrompts;
 import dev.turningpoint.data.Prompts;
 import dev.turningpoint.data.WordPrompts;
 import dev.turningpoint.gpu.Device;
-import dev.turningpoint.image.GlyphFont;
-import dev.turningpoint.image.WordRenderer;
 import dev.turningpoint.report.ProgressLine;
 import dev.turningpoint.report.RunFolder;
 import dev.turningpoint.report.RunReport;
@@ -83,7 +81,7 @@ final class TrainCommand implements Callable<Integer> {
     /** The prompts that a configuration names. */
     private static Prompts prompts(RunConfig config) {
         RunConfig.Model model = config.model();
-        int fits = Math.min(model.tokens(), new WordRenderer(GlyphFont.bundled(), model.imageHeight(), model.imageWidth()).maxLetters());
+        int fits = Math.min(model.tokens(), model.words().maxLetters());
         return config.data().source() == RunConfig.Source.FILE ? new FilePrompts(Path.of(config.data().path()), config.seed(), word -> GlyphAlphabet.encode(word, fits))
                 : new WordPrompts(config.seed(), Math.min(3, fits), Math.min(4, fits));
     }

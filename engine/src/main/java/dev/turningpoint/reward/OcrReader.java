@@ -1,5 +1,6 @@
 package dev.turningpoint.reward;
 
+import ai.onnxruntime.NodeInfo;
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
@@ -22,7 +23,7 @@ import java.util.Map;
  * each with tensors of its own off the heap that are used again for every batch.
  */
 final class OcrReader implements AutoCloseable {
-    /** Images of one inference: 6.5 ms an image in batches of 4, 6.7 in 8, 6.9 in 16, whose activations leave the cache, 7.2 alone (one core, 24 x 64). */
+    /** Images of one inference. Larger is slower: the activations of 16 leave the cache (one core, 24 x 64: 8.5 ms an image in batches of 4, 9.2 in 16). */
     static final int BATCH = 6;
 
     private static final String MODEL = "/models/ch_PP-OCRv4_rec_infer.onnx", KEYS = "/models/ppocr_keys_v1.txt";
@@ -37,18 +38,11 @@ final class OcrReader implements AutoCloseable {
     private final String output;
     private final String[] symbols;   // of each class; "" is CTC's blank, class 0
     private final int[] classes;      // those that decoding chooses from, in order
-    private final boolean folded;     // the model computes these alone
 
     /**
      * @param constrained choose among capitals and digits only, as our words have; else among all 6625 classes
      */
     OcrReader(boolean constrained) {
-        this(constrained, true);
-    }
-
-    /** @param fold whether to run the model as {@link OcrFolding} rewrites it; else as it is */
-    OcrReader(boolean constrained, boolean fold) {
-        folded = constrained && fold;
         List<String> keys = new String(resource(KEYS), StandardCharsets.UTF_8).lines().toList();
         symbols = new String[keys.size() + 2];
         symbols[0] = "";
@@ -64,13 +58,13 @@ final class OcrReader implements AutoCloseable {
             options.addConfigEntry("session.intra_op.allow_spinning", "0");
             options.addConfigEntry("session.inter_op.allow_spinning", "0");
             options.setOptimizationLevel(OrtSession.SessionOptions.OptLevel.ALL_OPT);
-            byte[] model = resource(MODEL);
-            session = environment.createSession(fold ? OcrFolding.fold(model, constrained ? classes : null) : model, options);
+            session = environment.createSession(resource(MODEL), options);
             input = session.getInputNames().iterator().next();
             output = session.getOutputNames().iterator().next();
-            long[] shape = ((TensorInfo) session.getOutputInfo().get(output).getInfo()).getShape();
-            if (shape.length != 3 || shape[2] != columnsOfScores() && shape[2] >= 0)
-                throw new RewardException("the OCR model gives " + shape[shape.length - 1] + " classes, its list of letters asks for " + columnsOfScores());
+            NodeInfo info = session.getOutputInfo().get(output);
+            long[] shape = ((TensorInfo) info.getInfo()).getShape();
+            if (shape.length != 3 || shape[2] != symbols.length && shape[2] >= 0)
+                throw new RewardException("the OCR model has " + shape[shape.length - 1] + " classes, its list of letters " + symbols.length);
         } catch (OrtException e) {
             throw new RewardException("the OCR model cannot be loaded: " + e.getMessage(), e);
         }
@@ -107,10 +101,6 @@ final class OcrReader implements AutoCloseable {
         return ((int) Math.rint((double) width * HEIGHT / height) + 7) / 8 * 8;
     }
 
-    private int columnsOfScores() {
-        return folded ? classes.length : symbols.length;
-    }
-
     @Override
     public void close() {
         try {
@@ -143,7 +133,7 @@ final class OcrReader implements AutoCloseable {
             rows = new Axis(height, HEIGHT);
             columns = new Axis(width, inputWidth);
             pixels = arena.allocate(4L * BATCH * 3 * HEIGHT * inputWidth, 64);
-            scores = arena.allocate(4L * BATCH * steps * columnsOfScores(), 64);
+            scores = arena.allocate(4L * BATCH * steps * symbols.length, 64);
         }
 
         boolean fits(int height, int width) {
@@ -156,7 +146,7 @@ final class OcrReader implements AutoCloseable {
             try {
                 if (inputs[count] == null) {
                     inputs[count] = OnnxTensor.createTensor(environment, floats(pixels, (long) count * 3 * HEIGHT * inputWidth), new long[] {count, 3, HEIGHT, inputWidth});
-                    outputs[count] = OnnxTensor.createTensor(environment, floats(scores, (long) count * steps * columnsOfScores()), new long[] {count, steps, columnsOfScores()});
+                    outputs[count] = OnnxTensor.createTensor(environment, floats(scores, (long) count * steps * symbols.length), new long[] {count, steps, symbols.length});
                 }
                 session.run(Map.of(input, inputs[count]), Map.of(output, outputs[count])).close();
             } catch (OrtException e) {
@@ -203,20 +193,25 @@ final class OcrReader implements AutoCloseable {
             var word = new StringBuilder();
             int previous = 0;
             for (int s = 0; s < steps; s++) {
-                long at = (firstStep + s) * columnsOfScores();
-                int best = 0;
-                float most = Float.NEGATIVE_INFINITY;
-                for (int c = 0; c < classes.length; c++) {
-                    float score = scores.getAtIndex(ValueLayout.JAVA_FLOAT, at + (folded ? c : classes[c]));
-                    if (score > most) {
-                        most = score;
-                        best = c;
+                long at = (firstStep + s) * symbols.length;
+                int best = classes[0];
+                float most = scores.getAtIndex(ValueLayout.JAVA_FLOAT, at + best);
+                for (int c = 1; c < classes.length; c++) {
+                    float p = scores.getAtIndex(ValueLayout.JAVA_FLOAT, at + classes[c]);
+                    if (p > most) {
+                        most = p;
+                        best = classes[c];
                     }
                 }
-                if (best != previous) word.append(symbols[classes[best]]);
+                if (best != previous) word.append(symbols[best]);
                 previous = best;
             }
             return word.toString();
+        }
+
+        /** Probability of a class at a step of the last batch; for tests. */
+        float score(int image, int step, int symbol) {
+            return scores.getAtIndex(ValueLayout.JAVA_FLOAT, ((long) image * steps + step) * symbols.length + symbol);
         }
 
         @Override

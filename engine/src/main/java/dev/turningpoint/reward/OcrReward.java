@@ -67,7 +67,7 @@ public final class OcrReward implements Reward {
         if (n == 0) return CompletableFuture.completedFuture(rewards);
         var result = new CompletableFuture<float[]>();
         var left = new AtomicInteger(pieces);
-        // Pieces of nearly equal size: workers finish together, and no piece is a lonely image.
+        // Pieces of nearly equal size: workers finish together, and none is left with a lonely image.
         for (int p = 0; p < pieces; p++) {
             int from = (int) ((long) n * p / pieces), to = (int) ((long) n * (p + 1) / pieces);
             put(new Piece(images, words, from, to - from, describe, rewards, left, result));

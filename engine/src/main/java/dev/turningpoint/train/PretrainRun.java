@@ -1,10 +1,6 @@
 package dev.turningpoint.train;
 
 import dev.turningpoint.gpu.Device;
-import dev.turningpoint.image.GlyphFont;
-import dev.turningpoint.image.WordRenderer;
-import dev.turningpoint.model.GlyphConfig;
-import dev.turningpoint.text.GlyphAlphabet;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,7 +8,7 @@ import java.util.Locale;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 
-/** A pre-training from words of the bundled font to a weights file, in a folder that it can be resumed from. */
+/** A pre-training from rendered words to a weights file, in a folder that it can be resumed from. */
 public final class PretrainRun {
     /** The result: averaged weights, as the engine ships them. */
     public static final String WEIGHTS = "glyph.safetensors";
@@ -26,11 +22,6 @@ public final class PretrainRun {
     private PretrainRun() {
     }
 
-    /** Shape of the model that a configuration names. */
-    public static GlyphConfig shape(RunConfig.Model model) {
-        return new GlyphConfig(model.imageHeight(), model.imageWidth(), model.patch(), model.width(), model.depth(), model.heads(), model.mlpRatio(), model.tokens(), GlyphAlphabet.VOCABULARY);
-    }
-
     /**
      * Trains until the configured number of steps or until {@code stop}, which leaves a state to resume from.
      *
@@ -41,9 +32,9 @@ public final class PretrainRun {
      */
     public static boolean run(Device device, RunConfig config, Path folder, boolean resume, Consumer<Pretrainer.Progress> progress, BooleanSupplier stop) throws IOException, InterruptedException {
         RunConfig.Model m = config.model();
-        var images = new WordImages(config.seed(), new WordRenderer(GlyphFont.bundled(), m.imageHeight(), m.imageWidth()), m.imageHeight(), m.imageWidth());
+        var images = new WordImages(config.seed(), m.words(), m.imageHeight(), m.imageWidth());
         Files.createDirectories(folder);
-        try (var pretrainer = new Pretrainer(device, config, shape(m), images, MICRO_BATCH)) {
+        try (var pretrainer = new Pretrainer(device, config, m.glyph(), images, MICRO_BATCH)) {
             if (resume) {
                 pretrainer.loadState(folder.resolve(STATE));
             }

@@ -2,12 +2,15 @@ package dev.turningpoint.train;
 
 import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.gpu.DType;
+import dev.turningpoint.image.GlyphFont;
+import dev.turningpoint.image.WordRenderer;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.LoraConfig;
 import dev.turningpoint.optim.AdamW;
 import dev.turningpoint.schedule.Schedule;
 import dev.turningpoint.schedule.StepTable;
 import dev.turningpoint.text.GlyphAlphabet;
+import java.nio.file.Path;
 import java.util.List;
 
 /**
@@ -109,11 +112,14 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
      * @param imageHeight pixels
      * @param imageWidth  pixels
      * @param tokens      text tokens, the longest word
+     * @param font        {@code bundled}, or the path of a TrueType file: what the words of pre-training are written in
      */
-    public record Model(String name, String weights, int width, int depth, int heads, int patch, int mlpRatio, int imageHeight, int imageWidth, int tokens) {
+    public record Model(String name, String weights, int width, int depth, int heads, int patch, int mlpRatio, int imageHeight, int imageWidth, int tokens,
+                        String font) {
         public Model {
             if (!name.equals("glyph")) throw new ConfigException("model.name", "'" + name + "' is not a model; there is: glyph");
             if (weights.isEmpty()) throw new ConfigException("model.weights", "is empty; write 'bundled' or a path");
+            if (font.isEmpty()) throw new ConfigException("model.font", "is empty; write 'bundled' or the path of a TrueType file");
             atLeast("model.width", width, 32);
             atLeast("model.depth", depth, 1);
             atLeast("model.heads", heads, 1);
@@ -128,6 +134,9 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
             if (imageHeight % patch != 0 || imageWidth % patch != 0)
                 throw new ConfigException("model.patch", patch + " does not divide the image, " + imageHeight + " x " + imageWidth);
         }
+
+        /** The writer of the words that the model learns. */
+        public WordRenderer words() { return new WordRenderer(font.equals("bundled") ? GlyphFont.bundled() : GlyphFont.open(Path.of(font)), imageHeight, imageWidth); }
 
         public GlyphConfig glyph() { return new GlyphConfig(imageHeight, imageWidth, patch, width, depth, heads, mlpRatio, tokens, GlyphAlphabet.VOCABULARY); }
     }

@@ -97,6 +97,16 @@ class CommandTest {
     }
 
     @Test
+    void aMissingFontIsOneLineBeforeAnythingIsTrained() {
+        Path gone = folder.resolve("gone.ttf");
+        String message = "font " + gone + ": there is no such file; name a .ttf file, or leave the font out to take the bundled one";
+        Outcome pretrain = run("pretrain", "--set", "model.font=" + gone, "--out", folder.resolve("run"));
+        assertEquals(1, pretrain.status());
+        assertEquals("turningpoint: " + message + "\n", pretrain.err());
+        fails(1, message, run("train", "--set", "model.font=" + gone, "--out", folder.resolve("run")));
+    }
+
+    @Test
     void whatCannotBeDrawnIsOneLine() {
         fails(1, "'CAT1' has the letter '1'; the glyph model writes only ABCDEFGHJKLMNPQRSTUVWXYZ2345679", run("sample", "CAT1"));
         fails(1, "'LONGER' has 6 letters; the model takes at most 5", run("sample", "LONGER"));

@@ -104,27 +104,6 @@ class OcrRewardTest {
         }
     }
 
-    /** The rewritten model reads what the original reads, also where decisions are close: 200 words under growing noise, constrained and not. */
-    @ParameterizedTest @CsvSource({"true", "false"})
-    void foldingChangesNoWord(boolean constrained) {
-        try (Arena arena = Arena.ofShared(); var original = new OcrReader(constrained, false); var folded = new OcrReader(constrained, true);
-             var a = original.new Lane(24, 64); var b = folded.new Lane(24, 64)) {
-            var words = words(200, 17, 4);
-            var images = rendered(arena, words, 24, 64, 5);
-            var random = new SplittableRandom(3);
-            for (int i = 0; i < 200; i++)
-                for (int y = 0; y < 24; y++)
-                    for (int x = 0; x < 64; x++) images.set(i, y, x, images.get(i, y, x) * 0.6f + i * 0.003f * (float) random.nextGaussian());
-            int misread = 0;
-            for (int i = 0; i < 200; i += 4) {
-                String[] expected = a.read(images, i, 4, k -> "image " + k);
-                assertArrayEquals(expected, b.read(images, i, 4, k -> "image " + k));
-                for (int k = 0; k < 4; k++) if (!expected[k].equals(words.get(i + k))) misread++;
-            }
-            assertTrue(misread > 20 && misread < 180, "not a close case: " + misread + " words misread");
-        }
-    }
-
     @Test
     void manyBatchesInFlightKeepTheirResults() {
         try (Arena arena = Arena.ofShared()) {
