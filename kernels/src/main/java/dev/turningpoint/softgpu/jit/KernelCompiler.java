@@ -40,7 +40,9 @@ public final class KernelCompiler {
         var geometry = new Geometry(blockX, blockY, blockZ);
         if (blockX < 1 || blockY < 1 || blockZ < 1 || (long) blockX * blockY * blockZ > 1024)
             throw new PtxException("kernel " + entry + ": a block of " + blockX + " x " + blockY + " x " + blockZ + " threads; 1 to 1024 are possible");
-        var key = new Key(module, entry, geometry, dynamicShared);
+        // Variables live in the module, and code holds their address; without any, modules of the same text share their code.
+        boolean variables = module.variables().values().stream().anyMatch(v -> v.offset() >= 0);
+        var key = new Key(variables ? module : kernel.text(), entry, geometry, dynamicShared);
         CompletableFuture<CompiledKernel> mine = new CompletableFuture<>(), other = compiled.putIfAbsent(key, mine);
         if (other != null) {
             try {
@@ -77,8 +79,18 @@ public final class KernelCompiler {
         boolean found = e != null;
         if (!found) {
             long shared = kernel.staticShared() + dynamicShared;
-            var emitter = new KernelEmitter(new KernelAnalysis(kernel, geometry), target, shared);
-            String ir = emitter.emit();
+            KernelEmitter emitter;
+            String ir;
+            try {
+                emitter = new KernelEmitter(new KernelAnalysis(kernel, geometry), target, shared);
+                ir = emitter.emit();
+            } catch (PtxException x) {
+                throw x;
+            } catch (RuntimeException x) {   // operands of a kind or number that the instruction does not have
+                var p = new PtxException("kernel " + kernel.name() + " of " + kernel.module() + ".ptx cannot be translated: " + x);
+                p.initCause(x);
+                throw p;
+            }
             String dump = System.getProperty("turningpoint.software.dump");
             if (dump != null) dump(Path.of(dump), kernel.name() + "-" + geometry.x() + "x" + geometry.y() + "x" + geometry.z() + ".ll", ir);
             e = new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));

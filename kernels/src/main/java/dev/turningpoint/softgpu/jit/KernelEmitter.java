@@ -364,6 +364,16 @@ final class KernelEmitter {
     }
 
     private void operation(Instruction i) {
+        try {
+            dispatch(i);
+        } catch (IndexOutOfBoundsException | ClassCastException | NullPointerException | IllegalArgumentException e) {
+            PtxException p = refuse(i, "with these operands");
+            p.initCause(e);
+            throw p;
+        }
+    }
+
+    private void dispatch(Instruction i) {
         switch (i.opcode()) {
             case "ld", "ldu" -> memory.load(i);
             case "st" -> memory.store(i);

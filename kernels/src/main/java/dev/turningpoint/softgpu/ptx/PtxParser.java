@@ -17,6 +17,9 @@ import java.util.Map;
  * when the kernel that uses it is compiled, so that its neighbours can still run.
  */
 public final class PtxParser {
+    private static final java.util.regex.Pattern SPECIAL = java.util.regex.Pattern.compile("%(((n?tid|n?ctaid)(\\.[xyz])?)|laneid|n?warpid|n?smid|gridid|lanemask_[a-z]{2}"
+            + "|clock(64|_hi)?|globaltimer(_lo|_hi)?|(total|dynamic|aggr)_smem_size|envreg\\d+|pm\\d(_64)?|cluster.*|n?clusterid.*|is_explicit_cluster|current_graph_exec)");
+
     private final String module;
     private final String text;
     private final List<Token> tokens;
@@ -39,7 +42,11 @@ public final class PtxParser {
      */
     public static PtxModule parse(String name, String text) {
         var p = new PtxParser(name, text);
-        p.module();
+        try {
+            p.module();
+        } catch (IndexOutOfBoundsException | NumberFormatException | NegativeArraySizeException | ArithmeticException | NullPointerException e) {
+            throw p.error(p.peek(), "not PTX: near " + p.peek());
+        }
         return new PtxModule(name, p.kernels, p.variables, p.variableText.toString(), p.dataBytes);
     }
 
@@ -440,7 +447,7 @@ public final class PtxParser {
             if (o instanceof Register r) return new Operand.Reg(r, false);
             if (o instanceof PtxParam p) return new Operand.Param(p);
             if (o instanceof PtxVariable v) return new Operand.Symbol(v);
-            if (t.text().startsWith("%")) return new Operand.Special(t.text());
+            if (SPECIAL.matcher(t.text()).matches()) return new Operand.Special(t.text());
             throw error(t, "unknown name " + t);
         }
     }
