@@ -443,6 +443,13 @@ final class Arithmetic {
             v = ir.cast("bitcast", "i32", "float", vec, ir.select("i32", vec, inexact, op("or", "i32", cut, constant("i32", 1)), bits));
             from = "float";
         }
+        if (t == PtxType.BF16 && !(k.target.avx512() && k.target.has("avx512bf16"))) {   // LLVM would call a function for each lane
+            String bits = ir.cast("bitcast", "float", "i32", vec, v);
+            String odd = op("and", "i32", op("lshr", "i32", bits, constant("i32", 16)), constant("i32", 1));
+            String up = op("add", "i32", bits, op("add", "i32", odd, constant("i32", 0x7fff)));
+            String r = ir.select("i32", vec, ir.compare("uno", "float", vec, v, v), op("or", "i32", bits, constant("i32", 0x400000)), up);
+            return ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", r, constant("i32", 16)));
+        }
         String to = t == PtxType.F16 ? "half" : "bfloat";
         return ir.cast("bitcast", to, "i16", vec, ir.cast("fptrunc", from, to, vec, v));
     }

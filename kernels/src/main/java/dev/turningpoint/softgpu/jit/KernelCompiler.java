@@ -29,6 +29,15 @@ public final class KernelCompiler {
     private record Key(Object owner, String entry, Geometry geometry, long dynamicShared) {}
 
     private final Map<Key, CompletableFuture<CompiledKernel>> compiled = new ConcurrentHashMap<>();
+    private final NativeCompiler given;
+
+    public KernelCompiler() { this(null); }
+
+    /** For a processor other than this one. */
+    KernelCompiler(NativeCompiler given) { this.given = given; }
+
+    /** LLVM is loaded when the first kernel is compiled. */
+    private NativeCompiler llvm() { return given != null ? given : NativeCompiler.get(); }
 
     /**
      * The kernel compiled for a block shape and a size of dynamic shared memory; the same arguments give the same object again.
@@ -66,12 +75,12 @@ public final class KernelCompiler {
     /** The LLVM IR a kernel becomes, for those who look. */
     public String ir(PtxModule module, String entry, int blockX, int blockY, int blockZ, long dynamicShared) {
         PtxKernel kernel = module.kernel(entry);
-        return new KernelEmitter(new KernelAnalysis(kernel, new Geometry(blockX, blockY, blockZ)), NativeCompiler.get().target(), kernel.staticShared() + dynamicShared).emit();
+        return new KernelEmitter(new KernelAnalysis(kernel, new Geometry(blockX, blockY, blockZ)), llvm().target(), kernel.staticShared() + dynamicShared).emit();
     }
 
     private CompiledKernel build(PtxModule module, PtxKernel kernel, Geometry geometry, long dynamicShared) {
         long start = System.nanoTime();
-        NativeCompiler llvm = NativeCompiler.get();
+        NativeCompiler llvm = llvm();
         Target target = llvm.target();
         boolean cached = !"false".equals(System.getProperty("turningpoint.software.cache"));
         String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), target.toString(), llvm.version(), EMITTER_VERSION, PASSES);

@@ -38,21 +38,8 @@ final class NativeCompiler {
         Llvm.LLVMInitializeX86TargetMC();
         Llvm.LLVMInitializeX86AsmPrinter();
         Llvm.LLVMInitializeX86AsmParser();
-        String triple = message(Llvm.LLVMGetDefaultTargetTriple());
-        // takes features away, by the beginning of their names, for tests of what a lesser processor runs
-        String without = System.getProperty("turningpoint.software.without", "");
-        String cpu = message(Llvm.LLVMGetHostCPUName()), features = message(Llvm.LLVMGetHostCPUFeatures());
-        if (!without.isEmpty()) {
-            var kept = new StringBuilder();
-            for (String f : features.split(",")) {
-                boolean off = false;
-                for (String w : without.split(",")) off |= f.substring(1).startsWith(w);
-                kept.append(kept.isEmpty() ? "" : ",").append(off ? "-" + f.substring(1) : f);
-            }
-            features = kept.toString();
-            cpu = "x86-64-v3";
-        }
-        target = new Target(triple, cpu, features);
+        String triple = message(Llvm.LLVMGetDefaultTargetTriple()), cpu = message(Llvm.LLVMGetHostCPUName()), features = message(Llvm.LLVMGetHostCPUFeatures());
+        target = new Target(triple, cpu, features).without(System.getProperty("turningpoint.software.without", ""));
         MemorySegment v = a.allocate(ValueLayout.JAVA_INT, 3);
         Llvm.LLVMGetVersion(v, v.asSlice(4), v.asSlice(8));
         version = v.getAtIndex(ValueLayout.JAVA_INT, 0) + "." + v.getAtIndex(ValueLayout.JAVA_INT, 1) + "." + v.getAtIndex(ValueLayout.JAVA_INT, 2);
@@ -60,6 +47,15 @@ final class NativeCompiler {
         if (Llvm.LLVMGetTargetFromTriple(a.allocateFrom(triple), out, error) != 0) throw new IllegalStateException("LLVM has no target " + triple + ": " + taken(error));
         llvmTarget = out.get(ADDRESS, 0);
     }
+
+    private NativeCompiler(NativeCompiler like, Target target) {
+        this.target = target;
+        version = like.version;
+        llvmTarget = like.llvmTarget;
+    }
+
+    /** The same for another processor, whose code this one can run. */
+    NativeCompiler with(Target lesser) { return new NativeCompiler(this, lesser); }
 
     Target target() { return target; }
     String version() { return version; }
