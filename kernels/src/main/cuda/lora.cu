@@ -5,11 +5,13 @@
 namespace {
 
 constexpr int TILE = 32;
+constexpr int PANEL = 128;          // of the summed dimension, kept in shared memory
+constexpr int ROWS_PER_BLOCK = 128;
 constexpr int ROWS_PER_PARTIAL = 512;
 
 // Loads a 32 x 32 tile of src (rows first.., columns column.., ld apart) as f32, 0 beyond rows x columns; warp w does rows w, w + 4, ...
-// The guards are the same for a whole warp but in the last ragged tile of columns.
-template <typename T>
+// The guards are the same for a whole warp but in the last ragged tile of columns. With TRANSPOSED rows become columns.
+template <bool TRANSPOSED = false, typename T>
 __device__ __forceinline__ void load_tile(float (*tile)[TILE + 1], const T* __restrict__ src, long ld, int first, int rows, int column, int columns) {
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     #pragma unroll
@@ -20,7 +22,8 @@ __device__ __forceinline__ void load_tile(float (*tile)[TILE + 1], const T* __re
             if (column + TILE <= columns) v = load1(src + (first + r) * ld + column, lane);
             else if (column + lane < columns) v = load1(src + (first + r) * ld + column, lane);
         }
-        tile[r][lane] = v;
+        if (TRANSPOSED) tile[lane][r] = v;
+        else tile[r][lane] = v;
     }
 }
 
@@ -28,35 +31,47 @@ __device__ __forceinline__ void load_tile(float (*tile)[TILE + 1], const T* __re
 //
 //   x [rows, k] T;  w [n, k] T (TRANSPOSED) or [k, n] T;  c [rows, n] T
 //
-// Traffic: reads x once for every 32 columns of c, w once for every 32 rows; c once. With rank <= 32 x is read once.
-// Launch:  grid (ceil(n / 32), ceil(rows / 32)), 4 warps: a warp does 8 rows x 32 columns, 8 sums a lane, k in order: a row's bits are its own.
+// Traffic: reads x once for every 32 columns of c, w once for every 128 rows (k <= 128; else 32); c once. With rank <= 32 x is read once.
+// Launch:  grid (ceil(n / 32), ceil(rows / 128)), 4 warps: 32 columns of w stay in shared memory for 4 tiles of 32 rows; a warp does 8 rows x 32 columns
+//          of each, 8 sums a lane, k in order: a row's bits are its own.
 template <typename T, bool TRANSPOSED>
 __device__ __forceinline__ void product(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ c, int rows, int k, int n, float scale, int accumulate) {
-    __shared__ float tileX[TILE][TILE + 1], tileW[TILE][TILE + 1];
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, firstRow = blockIdx.y * TILE, firstColumn = blockIdx.x * TILE;
-    float sum[8];
-    #pragma unroll
-    for (int j = 0; j < 8; j++) sum[j] = 0.f;
-    for (int at = 0; at < k; at += TILE) {
-        load_tile(tileX, x, k, firstRow, rows, at, k);
-        if (TRANSPOSED) load_tile(tileW, w, k, firstColumn, n, at, k);
-        else load_tile(tileW, w, n, at, k, firstColumn, n);
-        __syncthreads();
-        #pragma unroll 8
-        for (int i = 0; i < TILE; i++) {
-            const float b = TRANSPOSED ? tileW[lane][i] : tileW[i][lane];
-            #pragma unroll
-            for (int j = 0; j < 8; j++) sum[j] = fmaf(tileX[8 * warp + j][i], b, sum[j]);
-        }
-        __syncthreads();
-    }
-    if (firstColumn + lane < n) {
+    __shared__ float tileX[TILE][TILE + 1], panel[PANEL][TILE + 1];
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, firstColumn = blockIdx.x * TILE, end = min(rows, (int)(blockIdx.y + 1) * ROWS_PER_BLOCK);
+    for (int firstRow = blockIdx.y * ROWS_PER_BLOCK; firstRow < end; firstRow += TILE) {
+        float sum[8];
         #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            const int row = firstRow + 8 * warp + j;
-            if (row < rows) {
-                const long to = (long)row * n + firstColumn + lane;
-                store1(c, to, accumulate ? load1(c, to) + scale * sum[j] : scale * sum[j]);
+        for (int j = 0; j < 8; j++) sum[j] = 0.f;
+        for (int base = 0; base < k; base += PANEL) {
+            const int depth = min(PANEL, k - base);
+            if (k > PANEL || firstRow == blockIdx.y * ROWS_PER_BLOCK) {
+                for (int at = 0; at < depth; at += TILE) {
+                    if (TRANSPOSED) load_tile<true>(panel + at, w, k, firstColumn, n, base + at, k);
+                    else load_tile(panel + at, w, n, base + at, k, firstColumn, n);
+                }
+            }
+            for (int at = 0; at < depth; at += TILE) {
+                load_tile(tileX, x, k, firstRow, end, base + at, k);
+                __syncthreads();
+                for (int first = 0; first < min(TILE, depth - at); first += 8) {  // beyond k both hold zeros
+                    #pragma unroll
+                    for (int i = first; i < first + 8; i++) {
+                        const float b = panel[at + i][lane];
+                        #pragma unroll
+                        for (int j = 0; j < 8; j++) sum[j] = fmaf(tileX[8 * warp + j][i], b, sum[j]);
+                    }
+                }
+                __syncthreads();
+            }
+        }
+        if (firstColumn + lane < n) {
+            #pragma unroll
+            for (int j = 0; j < 8; j++) {
+                const int row = firstRow + 8 * warp + j;
+                if (row < rows) {
+                    const long to = (long)row * n + firstColumn + lane;
+                    store1(c, to, accumulate ? load1(c, to) + scale * sum[j] : scale * sum[j]);
+                }
             }
         }
     }

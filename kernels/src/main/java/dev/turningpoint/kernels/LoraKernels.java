@@ -12,7 +12,7 @@ import dev.turningpoint.gpu.Stream;
 public final class LoraKernels implements AutoCloseable {
     /** Largest rank. */
     public static final int MAX_RANK = 64;
-    private static final int ROWS_PER_BLOCK = 32;
+    private static final int ROWS_PER_BLOCK = 128;
     /** Rows whose parameter gradients become one slice of {@code partials}. */
     private static final int ROWS_PER_PARTIAL = 512;
 
