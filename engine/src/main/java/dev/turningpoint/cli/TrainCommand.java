@@ -64,6 +64,11 @@ final class TrainCommand implements Callable<Integer> {
                 Trainer.Outcome outcome;
                 try (var report = new RunReport(folder, new ProgressLine(lines, ProgressLine.onTerminal(), "train"))) {
                     outcome = trainer.run(report, Shutdown.requested());
+                    if (Shutdown.requested().getAsBoolean() && !outcome.complete()) {
+                        report.close();
+                        lines.println("stopped after iteration " + outcome.iterations() + " of " + config.train().iterations() + "; go on with: turningpoint train --resume " + folder.path());
+                        return TurningPointCommand.FAILED;         // unless the signal's own status is reported
+                    }
                     Path result = trainer.saveResult(folder.result());
                     report.close();
                     lines.printf(Locale.ROOT, "held-out OCR reward %.3f -> %.3f (%+.3f) after %,d updates, %s%n", outcome.rewardBefore(), outcome.rewardAfter(),

@@ -45,7 +45,8 @@ import java.util.function.BooleanSupplier;
  * <p>Prompts, noise and the shares are functions of (seed, iteration): a run that was killed goes on from its newest checkpoint to the bits of one that was not.
  */
 public final class Trainer implements AutoCloseable {
-    private static final String ITERATION = "train.iteration", UPDATES = "train.updates", BEFORE = "train.reward_before", CONFIG = "train.config";
+    private static final String ITERATION = "train.iteration", UPDATES = "train.updates", BEFORE = "train.reward_before", AFTER = "train.reward_after",
+            EVALUATED = "train.evaluated_at", CONFIG = "train.config";
 
     private final RunConfig config;
     private final RunConfig.Train train;
@@ -67,7 +68,8 @@ public final class Trainer implements AutoCloseable {
     private final AdamW optimizer;
     private final CheckpointFolder checkpoints;
     private int iteration;
-    private double rewardBefore = Double.NaN;
+    private double rewardBefore = Double.NaN, rewardAfter = Double.NaN;
+    private int evaluatedAt = -1;
 
     /**
      * How a run ended.
@@ -75,7 +77,7 @@ public final class Trainer implements AutoCloseable {
      * @param iterations   done
      * @param updates      done
      * @param rewardBefore mean reward on held-out prompts before training
-     * @param rewardAfter  and after
+     * @param rewardAfter  at the last evaluation, which is after training unless the run was stopped
      * @param complete     whether all iterations of the configuration were done, or time or a signal ended it
      */
     public record Outcome(int iterations, long updates, double rewardBefore, double rewardAfter, boolean complete) {
@@ -194,19 +196,24 @@ public final class Trainer implements AutoCloseable {
         iteration = Integer.parseInt(metadata.get(ITERATION));
         optimizer.resumeAt(Long.parseLong(metadata.get(UPDATES)));
         rewardBefore = Double.parseDouble(metadata.get(BEFORE));
+        rewardAfter = Double.parseDouble(metadata.getOrDefault(AFTER, "NaN"));
+        evaluatedAt = Integer.parseInt(metadata.getOrDefault(EVALUATED, "-1"));
         return true;
     }
 
-    /** Trains to the configured number of iterations, to the time limit, or until {@code stop}; evaluates before, between and after. */
+    /**
+     * Trains to the configured number of iterations, to the time limit, or until {@code stop}; evaluates before, between and after. A run that is stopped
+     * writes its checkpoint and leaves the last evaluation to the run that goes on.
+     */
     public Outcome run(TrainingObserver observer, BooleanSupplier stop) {
         long began = System.nanoTime();
         if (iteration > 0) {
             observer.resumed(optimizer.steps());
         } else {
-            rewardBefore = evaluate(observer);
+            rewardBefore = rewardAfter = evaluate(observer);
+            evaluatedAt = 0;
         }
-        double evaluationSeconds = (System.nanoTime() - began) / 1e9, slowest = 0, after = rewardBefore;
-        int evaluatedAt = iteration == 0 ? 0 : -1;
+        double evaluationSeconds = (System.nanoTime() - began) / 1e9, slowest = 0;
         while (iteration < train.iterations() && !stop.getAsBoolean()) {
             double spent = (System.nanoTime() - began) / 1e9;
             if (train.timeLimitMinutes() > 0 && spent + 1.2 * slowest + 1.5 * evaluationSeconds > 60 * train.timeLimitMinutes()) {
@@ -224,7 +231,7 @@ public final class Trainer implements AutoCloseable {
             observer.iteration(new TrainingObserver.Progress(iteration, train.iterations(), mean, train.trajectories() * sampler.branches(), seconds, rest));
             if (iteration % config.evaluation().every() == 0) {
                 long e = System.nanoTime();
-                after = evaluate(observer);
+                rewardAfter = evaluate(observer);
                 evaluatedAt = iteration;
                 evaluationSeconds = (System.nanoTime() - e) / 1e9;
             }
@@ -232,11 +239,13 @@ public final class Trainer implements AutoCloseable {
                 checkpoint();
             }
         }
-        if (evaluatedAt != iteration) {
-            after = evaluate(observer);
+        boolean stopped = iteration < train.iterations() && stop.getAsBoolean();
+        if (evaluatedAt != iteration && !stopped) {
+            rewardAfter = evaluate(observer);
+            evaluatedAt = iteration;
         }
         checkpoint();
-        return new Outcome(iteration, optimizer.steps(), rewardBefore, after, iteration >= train.iterations());
+        return new Outcome(iteration, optimizer.steps(), rewardBefore, rewardAfter, iteration >= train.iterations());
     }
 
     /** One iteration; returns the mean reward of its trajectories. */
@@ -307,7 +316,7 @@ public final class Trainer implements AutoCloseable {
 
     private void checkpoint() {
         checkpoints.write(iteration, model.trained(), Map.of(ITERATION, Integer.toString(iteration), UPDATES, Long.toString(optimizer.steps()), BEFORE,
-                Double.toString(rewardBefore), CONFIG, fingerprint(config)), stream);
+                Double.toString(rewardBefore), AFTER, Double.toString(rewardAfter), EVALUATED, Integer.toString(evaluatedAt), CONFIG, fingerprint(config)), stream);
     }
 
     /** What of a configuration decides the bits of a run: not how long it runs, how much of a wave fits in memory, or when it reports. */
