@@ -77,6 +77,10 @@ public record Shape(long[] pattern, int align, Long constant) {
         Long k = b.value();
         if (k != null) return a.plus(sign * k);
         if (sign > 0 && a.value() != null) return b.plus(a.value());
+        if (a.value() != null) {   // k - (u + p) = -u + (k - p)
+            long from = a.value();
+            return affine(zip(b.pattern, b.pattern, (x, y) -> from - x), b.align);
+        }
         return affine(zip(a.pattern, b.pattern, (x, y) -> x + sign * y), Math.min(a.align, b.align));
     }
 
