@@ -37,9 +37,10 @@ class RandomFlowTest {
                 int second = name.startsWith("sh") || random.nextInt(2) == 0 ? LITERAL + random.nextInt(name.startsWith("sh") ? 6 : 64) : random.nextInt(REGISTERS);
                 ops.add(new Op(name, random.nextInt(REGISTERS), random.nextInt(REGISTERS), second, random.nextInt(5) == 0 ? random.nextInt(REGISTERS) : -1, random.nextBoolean()));
             }
-            int kind = random.nextInt(6);
+            int kind = random.nextInt(6), where = random.nextInt(4);   // mostly forwards, so that some graphs are reducible and uniform values stay uniform
+            int target = where == 0 ? blocks : where < 3 ? b + 1 + random.nextInt(blocks - b) : random.nextInt(blocks + 1);
             p.add(new Block(ops, kind == 0 ? -1 : kind == 1 ? -2 : random.nextInt(REGISTERS), new String[]{"lt", "eq", "ne", "ge"}[random.nextInt(4)], random.nextInt(8),
-                    random.nextBoolean() ? 7 : 3, random.nextInt(blocks + 1)));
+                    random.nextBoolean() ? 7 : 3, target));
         }
         return p;
     }
