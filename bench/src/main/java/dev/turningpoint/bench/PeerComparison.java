@@ -32,8 +32,9 @@ import org.bytedeco.pytorch.global.torch;
  */
 public final class PeerComparison {
 
-    private static final int ROUNDS = 21;
-    private static final long ROUND_NANOS = 20_000_000;
+    private static final int ROUNDS = 9;
+    /** Long against the tick in which the system counts the processor time of threads that are running elsewhere. */
+    private static final long ROUND_NANOS = 150_000_000;
     private static final float EPS = 1e-6f;
 
     /** One piece of work done by both. */
@@ -132,8 +133,8 @@ public final class PeerComparison {
         Files.writeString(file, """
                 # %s against PyTorch eager, one thread each
 
-                Written by `dev.turningpoint.bench.PeerComparison` (see `bench/README.md`): same inputs, same process, the fastest of %d interleaved rounds
-                of about 20 ms on each side. Time is processor time of the process: with one thread a side that is the time on an idle machine, whatever else runs.
+                Written by `dev.turningpoint.bench.PeerComparison` (see `bench/README.md`): same inputs, same process, the median of %d interleaved rounds
+                of about 150 ms on each side. Time is processor time of the process: with one thread a side that is the time on an idle machine, whatever else runs.
                 Bytes are the least that must move (each input read once, each output written once); GB/s is that over our time.
                 Peer: libtorch %s; CPU: %s; JDK %s.
 
@@ -174,7 +175,7 @@ public final class PeerComparison {
         }
     }
 
-    /** Nanoseconds of processor time of one call on each side: the fastest of rounds that are interleaved, so that both meet the same machine. */
+    /** Nanoseconds of processor time of one call on each side: the median of rounds that are interleaved, so that both meet the same machine. */
     private Timing time(Case c) {
         Runnable peer = () -> {
             try (var scope = new PointerScope()) {
@@ -183,12 +184,14 @@ public final class PeerComparison {
         };
         Runnable done = stream::synchronize, nothing = () -> {};
         int ourCalls = calls(c.ours, done), peerCalls = calls(peer, nothing);
-        double ours = Double.MAX_VALUE, theirs = Double.MAX_VALUE;
+        double[] ours = new double[ROUNDS], theirs = new double[ROUNDS];
         for (int i = 0; i < ROUNDS; i++) {
-            ours = Math.min(ours, round(c.ours, ourCalls, done));
-            theirs = Math.min(theirs, round(peer, peerCalls, nothing));
+            ours[i] = round(c.ours, ourCalls, done);
+            theirs[i] = round(peer, peerCalls, nothing);
         }
-        return new Timing(ours, theirs);
+        Arrays.sort(ours);
+        Arrays.sort(theirs);
+        return new Timing(ours[ROUNDS / 2], theirs[ROUNDS / 2]);
     }
 
     /** How many calls make a round; warms up on the way. */
