@@ -246,13 +246,13 @@ public final class PeerComparison {
         var c = new Case("GELU gate", "[" + batch + ", " + tokens + ", " + d + "] " + type.suffix(), 3);
         Tensor x = keep(c, Torch.randn(DType.F32, batch, tokens, d)), h = keep(c, Torch.randn(type, batch, tokens, d)), gate = keep(c, Torch.randn(DType.F32, batch, d));
         var kernels = use(c, new MlpKernels(device));
-        long dx = upload(c, x), dh = upload(c, h), dgate = upload(c, gate), activated = room(c, type.bytes((long) batch * tokens * d)), out = room(c, 4L * batch * tokens * d);
+        long dx = upload(c, x), dh = upload(c, h), dgate = upload(c, gate), activated = room(c, type.bytes((long) batch * tokens * d));
         c.ours = () -> {
             kernels.gelu(stream, type, dh, activated, (long) batch * tokens * d);
-            kernels.gateResidual(stream, type, dx, dgate, d, activated, out, batch * tokens, d, tokens);
+            kernels.gateResidual(stream, type, dx, dgate, d, activated, dx, batch * tokens, d, tokens);   // into the residual stream itself, as a rollout does
         };
         c.peer = () -> Torch.geluGate(x, gate, h);
-        c.result = out;
+        c.result = dx;
         c.resultType = DType.F32;
         c.tolerance = type == DType.F32 ? 1e-4 : 2e-2;
         c.bytes = (8L + type.bytes()) * batch * tokens * d + 4L * batch * d;
