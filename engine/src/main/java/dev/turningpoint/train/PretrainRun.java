@@ -17,7 +17,7 @@ public final class PretrainRun {
     private static final int STATE_EVERY = 100;
     private static final int WEIGHTS_EVERY = 250;
     /** Images of one forward and backward: activations of about 3 MB each in f32. */
-    private static final int MICRO_BATCH = Integer.getInteger("turningpoint.pretrain.micro_batch", 16);
+    private static final int MICRO_BATCH = 16;
 
     private PretrainRun() {
     }
