@@ -9,13 +9,15 @@ public final class Instruction {
     private final List<String> modifiers;
     private final List<Operand> operands;
     private final int line;
+    private final SourceLine source;
 
-    public Instruction(Operand.Reg guard, String opcode, List<String> modifiers, List<Operand> operands, int line) {
+    public Instruction(Operand.Reg guard, String opcode, List<String> modifiers, List<Operand> operands, int line, SourceLine source) {
         this.guard = guard;
         this.opcode = opcode;
         this.modifiers = List.copyOf(modifiers);
         this.operands = List.copyOf(operands);
         this.line = line;
+        this.source = source;
     }
 
     /** The predicate that must hold, or null. */
@@ -25,6 +27,8 @@ public final class Instruction {
     public List<Operand> operands() { return operands; }
     public Operand operand(int i) { return operands.get(i); }
     public int line() { return line; }
+    /** The line of CUDA C++ it comes from; null without line information. */
+    public SourceLine source() { return source; }
 
     public boolean is(String op) { return opcode.equals(op); }
     public boolean has(String modifier) { return modifiers.contains(modifier); }

@@ -403,7 +403,7 @@ public final class PtxParser {
                 while (accept(","));
             }
             expect(";");
-            instructions.add(new Instruction(guard, parts[0], modifiers, operands, line));
+            instructions.add(new Instruction(guard, parts[0], modifiers, operands, line, null));
         }
 
         private Operand operand() {

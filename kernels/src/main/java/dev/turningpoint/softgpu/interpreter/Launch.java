@@ -1,0 +1,16 @@
+package dev.turningpoint.softgpu.interpreter;
+
+import dev.turningpoint.softgpu.ptx.PtxKernel;
+import dev.turningpoint.softgpu.ptx.PtxModule;
+
+/**
+ * What is launched: a kernel with its grid, block and parameters.
+ *
+ * @param params        machine address of the parameter buffer, laid out as {@link PtxKernel#params()} says
+ * @param dynamicShared bytes of shared memory beyond the static ones
+ */
+public record Launch(PtxModule module, PtxKernel kernel, int gridX, int gridY, int gridZ, int blockX, int blockY, int blockZ, int dynamicShared, long params) {
+    public int threads() { return blockX * blockY * blockZ; }
+    public int warps() { return (threads() + 31) / 32; }
+    public long blocks() { return (long) gridX * gridY * gridZ; }
+}
