@@ -9,6 +9,8 @@ public final class Block {
     final Warp[] warps;
     /** Machine address of the block's shared memory, and its bytes (static and dynamic). */
     long sharedAddress;
+    /** Bytes of local memory of a lane; lanes follow one another. */
+    long localStride;
     final long sharedBytes;
 
     Block(Launch launch, long sharedBytes) {

@@ -1,5 +1,11 @@
 package dev.turningpoint.softgpu.interpreter;
 
+import dev.turningpoint.softgpu.ptx.PtxType;
+import dev.turningpoint.softgpu.ptx.Register;
+
+import java.util.Arrays;
+import java.util.List;
+
 /**
  * A warp as it runs: for each register 32 values as raw bits. A narrow value lies in the low bits with zeros above; a predicate is 0 or 1;
  * of a 128-bit register the high half lies in {@code high}.
@@ -12,14 +18,49 @@ public final class Warp {
     final long[][] registers;
     /** High halves of {@code b128} registers, {@code [register id]} null for others. */
     final long[][] high;
+    /** The carry flag of each lane ({@code add.cc}). */
+    final long[] carry = new long[32];
+    /** Where each lane stands: index of its next instruction. */
+    final int[] pc = new int[32];
     /** Lanes that exist and have not ended. */
     int alive;
+    /** Lanes kept at a barrier of the block. */
+    int barred;
+    /** Lanes that wait for others of their warp. */
+    int waiting;
+    /** Machine address of lane 0's local memory. */
+    long localAddress;
 
-    Warp(Block block, int index, int registers) {
+    Warp(Block block, int index, List<Register> registers) {
         this.block = block;
         this.index = index;
-        this.registers = new long[registers][32];
-        this.high = new long[registers][];
+        this.registers = new long[registers.size()][32];
+        this.high = new long[registers.size()][];
+        for (Register r : registers) if (r.type() == PtxType.B128) high[r.id()] = new long[32];
+    }
+
+    /** A block begins: registers hold zeros, as those of compiled kernels do. */
+    void begin(int threads) {
+        for (long[] r : registers) Arrays.fill(r, 0);
+        for (long[] h : high) if (h != null) Arrays.fill(h, 0);
+        Arrays.fill(carry, 0);
+        Arrays.fill(pc, 0);
+        alive = threads == 32 ? -1 : (1 << threads) - 1;
+        barred = waiting = 0;
+    }
+
+    /** Lanes that wait for others at this place. */
+    int waitingAt(int place) {
+        int lanes = 0;
+        for (int rest = waiting; rest != 0; rest &= rest - 1) {
+            int l = Integer.numberOfTrailingZeros(rest);
+            if (pc[l] == place) lanes |= 1 << l;
+        }
+        return lanes;
+    }
+
+    void go(int lanes, int to) {
+        for (int rest = lanes; rest != 0; rest &= rest - 1) pc[Integer.numberOfTrailingZeros(rest)] = to;
     }
 
     public Block block() { return block; }
