@@ -1,5 +1,6 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.interpreter.KernelFault;
 import dev.turningpoint.softgpu.jit.CompiledKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -158,7 +159,13 @@ final class Command implements Task {
     private void run(StreamQueue.Executor self) {
         switch (kind) {
             case KERNEL -> {
-                int fault = self.job.run(self, this, (long) gx * gy * gz);
+                int fault;
+                try {
+                    fault = self.job.run(self, this, (long) gx * gy * gz);
+                } catch (KernelFault e) {
+                    failKernel(self.stream().context, code(e.kind()), e.getMessage());
+                    return;
+                }
                 if (fault != 0) failKernel(self.stream().context, Code.LAUNCH_FAILED, CompiledKernel.faultText(fault));
                 else if (Memory.CHECK) checkGuards(self.stream().context);
             }
@@ -236,6 +243,18 @@ final class Command implements Task {
     private void checkGuards(Context context) {
         String overrun = Memory.DEVICE.overrun();
         if (overrun != null) failKernel(context, Code.ILLEGAL_ADDRESS, overrun);
+    }
+
+    private static Code code(KernelFault.Kind kind) {
+        return switch (kind) {
+            case ILLEGAL_ADDRESS -> Code.ILLEGAL_ADDRESS;
+            case MISALIGNED_ADDRESS -> Code.MISALIGNED_ADDRESS;
+            case ILLEGAL_INSTRUCTION -> Code.ILLEGAL_INSTRUCTION;
+            case INVALID_ADDRESS_SPACE -> Code.INVALID_ADDRESS_SPACE;
+            case ASSERT -> Code.ASSERT;
+            case HARDWARE_STACK_ERROR -> Code.HARDWARE_STACK_ERROR;
+            case TRAP, LAUNCH_FAILED -> Code.LAUNCH_FAILED;
+        };
     }
 
     private void failKernel(Context context, Code code, String why) {

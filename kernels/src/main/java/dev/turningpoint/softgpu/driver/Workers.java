@@ -1,5 +1,7 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.interpreter.KernelFault;
+
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.concurrent.locks.LockSupport;
@@ -107,6 +109,7 @@ final class Workers {
             this.task = null;
             if (failure != null) {
                 if (failure instanceof DriverError e) throw e;
+                if (failure instanceof KernelFault e) throw e;
                 throw new IllegalStateException(failure);
             }
             return fault;
