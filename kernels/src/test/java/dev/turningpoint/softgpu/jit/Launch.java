@@ -1,5 +1,7 @@
 package dev.turningpoint.softgpu.jit;
 
+import dev.turningpoint.softgpu.interpreter.Interpreter;
+import dev.turningpoint.softgpu.interpreter.Observer;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxParser;
@@ -16,7 +18,7 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
 /** Compiles a test kernel and calls the function directly, without a driver. */
-final class Launch {
+public final class Launch {
     static final KernelCompiler COMPILER = new KernelCompiler();
     private static final Map<String, PtxModule> MODULES = new ConcurrentHashMap<>();
 
@@ -33,7 +35,7 @@ final class Launch {
     }
 
     /** Runs all blocks of the grid on this thread; gives the fault code. Arguments: MemorySegment, Long, Integer, Float, Double, byte[]. */
-    static int run(PtxModule module, String entry, int[] grid, int[] block, long dynamicShared, Object... arguments) {
+    public static int run(PtxModule module, String entry, int[] grid, int[] block, long dynamicShared, Object... arguments) {
         int gx = grid[0], gy = grid.length > 1 ? grid[1] : 1, gz = grid.length > 2 ? grid[2] : 1;
         CompiledKernel k = COMPILER.compile(module, entry, block[0], block.length > 1 ? block[1] : 1, block.length > 2 ? block[2] : 1, dynamicShared);
         return call(k, module.kernel(entry), 0, (long) gx * gy * gz, gx, gy, gz, arguments);
@@ -45,21 +47,8 @@ final class Launch {
 
     static int call(CompiledKernel k, PtxKernel kernel, long first, long end, int gx, int gy, int gz, Object... arguments) {
         try (Arena a = Arena.ofConfined()) {
-            MemorySegment p = a.allocate(Math.max(8, kernel.paramBytes()), 64), scratch = a.allocate(k.scratchBytes(), 64);
+            MemorySegment p = parameters(a, kernel, arguments), scratch = a.allocate(k.scratchBytes(), 64);
             scratch.fill((byte) 0xcd);
-            if (arguments.length != kernel.params().size()) throw new IllegalArgumentException(kernel.name() + " takes " + kernel.params());
-            for (int i = 0; i < arguments.length; i++) {
-                int at = kernel.params().get(i).offset();
-                switch (arguments[i]) {
-                    case MemorySegment s -> p.set(ValueLayout.JAVA_LONG_UNALIGNED, at, s.address());
-                    case Long v -> p.set(ValueLayout.JAVA_LONG_UNALIGNED, at, v);
-                    case Integer v -> p.set(ValueLayout.JAVA_INT_UNALIGNED, at, v);
-                    case Float v -> p.set(ValueLayout.JAVA_FLOAT_UNALIGNED, at, v);
-                    case Double v -> p.set(ValueLayout.JAVA_DOUBLE_UNALIGNED, at, v);
-                    case byte[] v -> MemorySegment.copy(v, 0, p, ValueLayout.JAVA_BYTE, at, v.length);
-                    default -> throw new IllegalArgumentException(arguments[i].getClass().getName());
-                }
-            }
             return (int) handle(k).invokeExact(p, scratch, first, end, gx, gy, gz);
         } catch (RuntimeException | Error e) {
             throw e;
@@ -68,12 +57,45 @@ final class Launch {
         }
     }
 
+    /** The same launch in the interpreter, which may touch the segments given as arguments only. */
+    public static void interpret(PtxModule module, String entry, int[] grid, int[] block, int dynamicShared, Object... arguments) {
+        PtxKernel kernel = module.kernel(entry);
+        try (Arena a = Arena.ofConfined()) {
+            var launch = new dev.turningpoint.softgpu.interpreter.Launch(module, kernel, grid[0], grid.length > 1 ? grid[1] : 1, grid.length > 2 ? grid[2] : 1,
+                    block[0], block.length > 1 ? block[1] : 1, block.length > 2 ? block[2] : 1, dynamicShared, parameters(a, kernel, arguments).address());
+            Interpreter.Allocations given = (address, bytes) -> {
+                if (address >= module.data().address() && address + bytes <= module.data().address() + module.data().byteSize()) return true;
+                for (Object x : arguments) if (x instanceof MemorySegment s && address >= s.address() && address + bytes <= s.address() + s.byteSize()) return true;
+                return false;
+            };
+            new Interpreter(module, kernel, given).run(launch, 0, launch.blocks(), Observer.NONE);
+        }
+    }
+
+    private static MemorySegment parameters(Arena a, PtxKernel kernel, Object... arguments) {
+        MemorySegment p = a.allocate(Math.max(8, kernel.paramBytes()), 64);
+        if (arguments.length != kernel.params().size()) throw new IllegalArgumentException(kernel.name() + " takes " + kernel.params());
+        for (int i = 0; i < arguments.length; i++) {
+            int at = kernel.params().get(i).offset();
+            switch (arguments[i]) {
+                case MemorySegment s -> p.set(ValueLayout.JAVA_LONG_UNALIGNED, at, s.address());
+                case Long v -> p.set(ValueLayout.JAVA_LONG_UNALIGNED, at, v);
+                case Integer v -> p.set(ValueLayout.JAVA_INT_UNALIGNED, at, v);
+                case Float v -> p.set(ValueLayout.JAVA_FLOAT_UNALIGNED, at, v);
+                case Double v -> p.set(ValueLayout.JAVA_DOUBLE_UNALIGNED, at, v);
+                case byte[] v -> MemorySegment.copy(v, 0, p, ValueLayout.JAVA_BYTE, at, v.length);
+                default -> throw new IllegalArgumentException(arguments[i].getClass().getName());
+            }
+        }
+        return p;
+    }
+
     static MethodHandle handle(CompiledKernel k) {
         return Linker.nativeLinker().downcallHandle(MemorySegment.ofAddress(k.address()), FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
                 ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
     }
 
-    static MemorySegment ints(Arena a, int... v) {
+    public static MemorySegment ints(Arena a, int... v) {
         MemorySegment s = a.allocate(Math.max(1, v.length) * 4L, 64);
         MemorySegment.copy(v, 0, s, ValueLayout.JAVA_INT, 0, v.length);
         return s;

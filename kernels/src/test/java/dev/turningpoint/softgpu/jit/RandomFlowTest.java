@@ -126,6 +126,9 @@ class RandomFlowTest {
             try (Arena a = Arena.ofConfined()) {
                 var out = Launch.ints(a, new int[blocks * threads * REGISTERS]);
                 assertEquals(0, Launch.run(module, "f", new int[]{blocks}, new int[]{threads}, 0, out));
+                var interpreted = Launch.ints(a, new int[blocks * threads * REGISTERS]);
+                Launch.interpret(module, "f", new int[]{blocks}, new int[]{threads}, 0, interpreted);
+                assertEquals(-1, out.mismatch(interpreted), () -> "compiled code and the interpreter differ: seed " + seed + "\n" + text);
                 for (int b = 0; b < blocks; b++) for (int t = 0; t < threads; t++) {
                     int[] want = interpret(program, b, t);
                     for (int r = 0; r < REGISTERS; r++)
