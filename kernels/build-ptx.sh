@@ -5,8 +5,9 @@
 #   kernels/build-ptx.sh NAME...    the same for src/main/cuda/NAME.cu only
 #   kernels/build-ptx.sh --check    rebuild into a temporary folder, compare with the committed text, check for spills; writes nothing
 #
-# Needs nvcc 13 and ptxas on PATH; nothing else in the build does. The text is what nvcc writes, but for two hashes of the folder's path that it puts into
-# the names of what is in an anonymous namespace: they become zeros, so that every checkout gives the same text.
+# Needs nvcc 13 and ptxas on PATH; nothing else in the build does. The text is what nvcc writes, made the same for every checkout: the two hashes of the folder's
+# path in the names of what is in an anonymous namespace become zeros, source files lose their folders, and of inlined code only its own line is kept, since
+# the names of the functions it was inlined into hold those hashes too.
 set -euo pipefail
 cd "$(dirname "$0")/src/main/cuda"
 out=../resources/dev/turningpoint/kernels
@@ -17,8 +18,9 @@ check=
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 build() { # name
-  nvcc -ptx -arch=sm_80 -O3 --std=c++17 "$1.cu" -o "$work/$1.raw" || { echo "$1.cu: nvcc failed" >&2; return 1; }
-  sed -E 's/_[0-9a-f]{8}_([0-9]+_[A-Za-z_]+_cu)_[0-9a-f]{8}/_00000000_\1_00000000/g' "$work/$1.raw" >"$work/$1.ptx"
+  nvcc -ptx -lineinfo -arch=sm_80 -O3 --std=c++17 "$1.cu" -o "$work/$1.raw" || { echo "$1.cu: nvcc failed" >&2; return 1; }
+  sed -E -e 's/_[0-9a-f]{8}_([0-9]+_[A-Za-z_]+_cu)_[0-9a-f]{8}/_00000000_\1_00000000/g' -e 's/^(\t\.file\t[0-9]+ ").*\//\1/' -e 's/, function_name .*//' \
+      -e '/^\t\.section\t\.debug_str/,/^\t\}/d' "$work/$1.raw" >"$work/$1.ptx"
   for sm in $architectures; do
     ptxas -arch="sm_$sm" -v "$work/$1.ptx" -o /dev/null 2>"$work/$1.$sm.log" || { echo "$1.ptx: ptxas sm_$sm failed:" >&2; cat "$work/$1.$sm.log" >&2; return 1; }
     if grep -B2 -E '[1-9][0-9]* bytes (stack frame|spill)' "$work/$1.$sm.log" >&2; then echo "$1.cu: spills or uses local memory on sm_$sm (above)" >&2; return 1; fi

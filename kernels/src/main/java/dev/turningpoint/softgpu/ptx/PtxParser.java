@@ -27,6 +27,7 @@ public final class PtxParser {
 
     private final Map<String, PtxKernel> kernels = new LinkedHashMap<>();
     private final Map<String, PtxVariable> variables = new LinkedHashMap<>();
+    private final Map<Long, String> files;
     private final StringBuilder variableText = new StringBuilder();
     private long dataBytes;
 
@@ -34,6 +35,21 @@ public final class PtxParser {
         this.module = module;
         this.text = text;
         this.tokens = Lexer.tokens(module, text);
+        this.files = files();
+    }
+
+    /** Bare names of the CUDA sources by number, read ahead: nvcc writes {@code .file} after the code that refers to it. */
+    private Map<Long, String> files() {
+        var names = new HashMap<Long, String>();
+        for (int i = 0; i + 2 < tokens.size(); i++) {
+            if (!tokens.get(i).is(".file")) continue;
+            at = i + 1;
+            long number = number(next());
+            String path = next().text();
+            names.put(number, path.substring(path.lastIndexOf('/') + 1));
+        }
+        at = 0;
+        return names;
     }
 
     /**
@@ -193,6 +209,7 @@ public final class PtxParser {
         private final List<PtxVariable> externShared = new ArrayList<>();
         private long shared, local;
         private int maxThreads = 1024;
+        private SourceLine source;
         private final Deque<Scope> scopes = new ArrayDeque<>();
         private int scopeCount;
 
@@ -287,7 +304,8 @@ public final class PtxParser {
                     } while (accept(","));
                     expect(";");
                 }
-                case ".loc", ".file" -> skipLine(t);
+                case ".loc" -> location(t);
+                case ".file" -> skipLine(t);
                 case ".pragma" -> skipTo(";");
                 case ".branchtargets" -> throw error(t, ".branchtargets without a label");
                 default -> {
@@ -297,6 +315,16 @@ public final class PtxParser {
                     } else instruction(t);
                 }
             }
+        }
+
+        /** {@code .loc file line column}; of inlined code this is the line within the callee, and the caller's that follows is passed over. */
+        private void location(Token t) {
+            Token number = next();
+            String file = files.get(number(number));
+            if (file == null) throw error(number, ".loc of unknown file " + number);
+            int line = (int) number(next());
+            if (line > 0) source = new SourceLine(file, line);   // line 0: the compiler's own code, counted to the line before it
+            skipLine(t);
         }
 
         private void label(Token t) {
@@ -403,7 +431,7 @@ public final class PtxParser {
                 while (accept(","));
             }
             expect(";");
-            instructions.add(new Instruction(guard, parts[0], modifiers, operands, line, null));
+            instructions.add(new Instruction(guard, parts[0], modifiers, operands, line, source));
         }
 
         private Operand operand() {

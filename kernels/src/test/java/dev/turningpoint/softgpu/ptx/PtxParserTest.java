@@ -56,6 +56,43 @@ class PtxParserTest {
     }
 
     @Test
+    void instructionsKnowTheirLineOfCuda() {
+        PtxKernel k = PtxParser.parse("m", HEAD + """
+                .entry f()
+                {
+                    .reg .b32 %r<4>;
+                    mov.u32 %r1, 1;
+                    .loc 1 237 5
+                    mov.u32 %r1, 2;
+                    .loc 2 20 9, function_name $L__info_string0, inlined_at 1 242 5
+                    mov.u32 %r1, 3;
+                    .loc 1 0 5
+                    mov.u32 %r1, 4;
+                    .loc 2 21 5, function_name $L__info_string0 + 12, inlined_at 1 243 5
+                    ret;
+                }
+                .entry g() { ret; }
+                .file 1 "/some/where/norm.cu"
+                .file 2 "columns.cuh", 1700000000, 4711
+                .section .debug_str
+                {
+                $L__info_string0:
+                .b8 95,90,78,53,0
+                }
+                """).kernel("f");
+        var norm = new SourceLine("norm.cu", 237);
+        var columns = new SourceLine("columns.cuh", 20);
+        assertEquals(java.util.Arrays.asList(null, norm, columns, columns, new SourceLine("columns.cuh", 21)),
+                k.instructions().stream().map(Instruction::source).toList());
+    }
+
+    @Test
+    void aLineOfAnUnknownFileIsRefused() {
+        var e = assertThrows(PtxException.class, () -> PtxParser.parse("m", HEAD + ".entry f()\n{\n.loc 3 1 1\nret;\n}\n.file 1 \"a.cu\"\n"));
+        assertTrue(e.getMessage().contains("m.ptx:6: .loc of unknown file '3'"), e.getMessage());
+    }
+
+    @Test
     void variablesAreLaidOutAndInitialised() {
         String text = HEAD + """
                 .global .align 4 .u32 count = 7;
