@@ -8,6 +8,7 @@ import dev.turningpoint.softgpu.ptx.PtxType;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
 /** Everything that computes registers from registers: integers, floats, conversions, comparisons, moves, and what passes between lanes. */
 final class Arithmetic {
@@ -205,10 +206,14 @@ final class Arithmetic {
             }
             case "mul", "mad" -> multiply(t, y, signed);
             case "mul24", "mad24" -> {
-                if (!i.has("lo")) throw k.refuse(i, "");
-                String a = low24(get(1, y), signed), b = low24(get(2, y), signed);
-                String p = op("mul", y, a, b);
-                put(i.is("mad24") ? op("add", y, p, get(3, y)) : p, y);
+                String a = low24(get(1, y), signed), b = low24(get(2, y), signed), p;
+                if (i.has("hi")) {   // bits 16 to 47 of the 48
+                    String ext = signed ? "sext" : "zext";
+                    String w = op("mul", "i64", ir.cast(ext, y, "i64", vec, a), ir.cast(ext, y, "i64", vec, b));
+                    p = ir.cast("trunc", "i64", y, vec, op("lshr", "i64", w, constant("i64", 16)));
+                } else p = op("mul", y, a, b);
+                if (i.is("mad24")) p = i.has("sat") ? ir.intrinsic("sadd.sat", y, vec, p, get(3, y)) : op("add", y, p, get(3, y));
+                put(p, y);
             }
             case "sad" -> {
                 String a = get(1, y), b = get(2, y);
@@ -236,6 +241,9 @@ final class Arithmetic {
             case "prmt" -> permute();
             case "lop3" -> lop3(y);
             case "dp4a" -> dp4a();
+            case "dp2a" -> dp2a();
+            case "bmsk" -> bitMask();
+            case "szext" -> signOrZeroExtend(signed);
             default -> throw k.refuse(i, "");
         }
     }
@@ -249,7 +257,6 @@ final class Arithmetic {
 
     private void multiply(PtxType t, String y, boolean signed) {
         only("lo", "hi", "wide", "sat");
-        if (i.has("sat")) throw k.refuse(i, "");
         boolean add = i.is("mad");
         String w = "i" + t.bits() * 2, ext = signed ? "sext" : "zext";
         if (i.has("wide")) {
@@ -259,7 +266,8 @@ final class Arithmetic {
             String p = op("mul", w, ir.cast(ext, y, w, vec, get(1, y)), ir.cast(ext, y, w, vec, get(2, y)));
             p = op("lshr", w, p, Ir.constant2(w, vec, t.bits()));
             String h = ir.cast("trunc", w, y, vec, p);
-            put(add ? op("add", y, h, get(3, y)) : h, y);
+            if (i.has("sat")) put(ir.intrinsic("sadd.sat", y, vec, h, get(3, y)), y);
+            else put(add ? op("add", y, h, get(3, y)) : h, y);
         } else {
             String p = op("mul", y, get(1, y), get(2, y));
             put(add ? op("add", y, p, get(3, y)) : p, y);
@@ -359,7 +367,7 @@ final class Arithmetic {
     }
 
     private void permute() {
-        for (String m : List.of("f4e", "b4e", "rc8", "ecl", "ecr", "rc16")) if (i.has(m)) throw k.refuse(i, "");
+        for (String m : PERMUTATIONS.keySet()) if (i.has(m)) { permute(PERMUTATIONS.get(m)); return; }
         String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")),
                 op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(2, "i32")), constant("i64", 32)));
         Long sel = k.analysis.of(i.operand(3)).value();
@@ -384,8 +392,28 @@ final class Arithmetic {
         put(r, "i32");
     }
 
+    /** The bytes each named mode of {@code prmt} takes, lowest first, for the four values of the selector's low bits. */
+    private static final Map<String, int[][]> PERMUTATIONS = Map.of(
+            "f4e", new int[][]{{0, 1, 2, 3}, {1, 2, 3, 4}, {2, 3, 4, 5}, {3, 4, 5, 6}}, "b4e", new int[][]{{0, 7, 6, 5}, {1, 0, 7, 6}, {2, 1, 0, 7}, {3, 2, 1, 0}},
+            "rc8", new int[][]{{0, 0, 0, 0}, {1, 1, 1, 1}, {2, 2, 2, 2}, {3, 3, 3, 3}}, "ecl", new int[][]{{0, 1, 2, 3}, {1, 1, 2, 3}, {2, 2, 2, 3}, {3, 3, 3, 3}},
+            "ecr", new int[][]{{0, 0, 0, 0}, {0, 1, 1, 1}, {0, 1, 2, 2}, {0, 1, 2, 3}}, "rc16", new int[][]{{0, 1, 0, 1}, {2, 3, 2, 3}, {0, 1, 0, 1}, {2, 3, 2, 3}});
+
+    private void permute(int[][] bytes) {
+        String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")),
+                op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(2, "i32")), constant("i64", 32)));
+        String c = op("and", "i32", get(3, "i32"), constant("i32", 3)), r = constant("i32", 0);
+        for (int n = 0; n < 4; n++) {
+            String v = constant("i32", 0);
+            for (int b = 0; b < 4; b++) {
+                String x = op("and", "i64", op("lshr", "i64", w, constant("i64", 8L * bytes[n][b])), constant("i64", 255));
+                v = op("or", "i32", v, op("shl", "i32", ir.cast("trunc", "i64", "i32", vec, x), constant("i32", 8 * b)));
+            }
+            r = ir.select("i32", vec, ir.compare("eq", "i32", vec, c, constant("i32", n)), v, r);
+        }
+        put(r, "i32");
+    }
+
     private void lop3(String y) {
-        if (i.operand(0) instanceof Operand.Pair) throw k.refuse(i, "with a predicate result");
         String a = get(1, y), b = get(2, y), c = get(3, y);
         int table = (int) (long) k.analysis.of(i.operand(4)).value();
         String[] in = {c, b, a}, not = new String[3];
@@ -400,7 +428,10 @@ final class Arithmetic {
             }
             r = op("or", y, r, term);
         }
-        put(r, y);
+        if (!(i.operand(0) instanceof Operand.Pair both)) { put(r, y); return; }
+        k.write(both.first(), r, y, vec, shape);
+        String any = ir.compare("ne", y, vec, r, constant(y, 0));
+        k.write(both.second(), op(i.has("and") ? "and" : "or", "i1", any, get(5, "i1")), "i1", vec, shape);
     }
 
     private void dp4a() {
@@ -413,6 +444,39 @@ final class Arithmetic {
             r = op("add", "i32", r, op("mul", "i32", x[0], x[1]));
         }
         put(r, "i32");
+    }
+
+    /** Two 16-bit elements of a with the lower or upper two bytes of b. */
+    private void dp2a() {
+        List<PtxType> t = KernelAnalysis.types(i);
+        String a = get(1, "i32"), b = get(2, "i32"), r = get(3, "i32");
+        for (int n = 0; n < 2; n++) {
+            int at = 8 * (n + (i.has("hi") ? 2 : 0));
+            String x = op(t.get(0).isSigned() ? "ashr" : "lshr", "i32", op("shl", "i32", a, constant("i32", 16 - 16 * n)), constant("i32", 16));
+            String y = op(t.get(1).isSigned() ? "ashr" : "lshr", "i32", op("shl", "i32", b, constant("i32", 24 - at)), constant("i32", 24));
+            r = op("add", "i32", r, op("mul", "i32", x, y));
+        }
+        put(r, "i32");
+    }
+
+    /** A position or width as the instruction means it: its low five bits, or 32 for everything above. */
+    private String atMost32(String v) {
+        if (i.has("wrap")) v = op("and", "i32", v, constant("i32", 31));
+        return ir.cast("zext", "i32", "i64", vec, ir.intrinsic("umin", "i32", vec, v, constant("i32", 32)));
+    }
+
+    private void bitMask() {
+        String ones = op("sub", "i64", op("shl", "i64", constant("i64", 1), atMost32(get(2, "i32"))), constant("i64", 1));
+        put(ir.cast("trunc", "i64", "i32", vec, op("shl", "i64", ones, atMost32(get(1, "i32")))), "i32");
+    }
+
+    /** The low bits of a, their number in b, as a signed or unsigned number. */
+    private void signOrZeroExtend(boolean signed) {
+        String drop = op("sub", "i64", constant("i64", 64), atMost32(get(2, "i32")));
+        String inside = ir.intrinsic("umin", "i64", vec, drop, constant("i64", 63));   // of no bits nothing is left
+        String v = op(signed ? "ashr" : "lshr", "i64", op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")), inside), inside);
+        String none = ir.compare("eq", "i64", vec, drop, constant("i64", 64));
+        put(ir.select("i32", vec, none, constant("i32", 0), ir.cast("trunc", "i64", "i32", vec, v)), "i32");
     }
 
     // ---- floats
@@ -477,14 +541,8 @@ final class Arithmetic {
             return;
         }
         String y = work(t);
-        boolean directed = i.has("rz") || i.has("rm") || i.has("rp");
         var a = new ArrayList<String>();
         for (int n = 1; n < i.operands().size(); n++) a.add(i.is("testp") || i.is("ex2") ? get(n, y) : flushed(get(n, y), y));   // 2 to any subnormal is 1
-        if (directed && switch (i.opcode()) { case "add", "sub", "mul", "fma", "mad" -> true; default -> false; }) {
-            put(saturated(flushed(directed(y, a), y), y), y);
-            return;
-        }
-        if (directed && !i.has("approx")) throw k.refuse(i, "directed rounding");
         if (i.is("testp")) { testp(y, a.get(0)); return; }
         String r = real(y, a);
         put(saturated(i.is("ex2") ? r : flushed(r, y), y), y);
@@ -492,6 +550,15 @@ final class Arithmetic {
 
     private String real(String y, List<String> a) {
         String one = Ir.constant(y, vec, 1.0);
+        if (isDirected()) {
+            return switch (i.opcode()) {
+                case "add", "sub", "mul", "div" -> directed("f" + i.opcode(), y, y, a);
+                case "fma", "mad" -> directed("fma", y, y, a);
+                case "rcp" -> directed("fdiv", y, y, List.of(one, a.get(0)));
+                case "sqrt" -> directed("sqrt", y, y, a);
+                default -> throw k.refuse(i, "directed rounding");
+            };
+        }
         switch (i.opcode()) {
             case "add", "sub", "mul", "div" -> { return op("f" + i.opcode(), y, a.get(0), a.get(1)); }
             case "fma", "mad" -> { return ir.intrinsic("fma", y, vec, a.get(0), a.get(1), a.get(2)); }
@@ -505,8 +572,8 @@ final class Arithmetic {
             case "rsqrt" -> { return op("fdiv", y, one, ir.intrinsic("sqrt", y, vec, a.get(0))); }
             case "copysign" -> { return ir.intrinsic("copysign", y, vec, a.get(1), a.get(0)); }
             case "min", "max" -> {
-                if (a.size() > 2) throw k.refuse(i, "three operands");
-                return minMax(i.is("max"), y, a.get(0), a.get(1), i.has("NaN"), i.has("xorsign"));
+                String r = minMax(i.is("max"), y, a.get(0), a.get(1), i.has("NaN"), i.has("xorsign"));
+                return a.size() > 2 ? minMax(i.is("max"), y, r, a.get(2), i.has("NaN"), i.has("xorsign")) : r;
             }
             case "ex2", "lg2", "sin", "cos", "tanh" -> {
                 if (!y.equals("float")) throw k.refuse(i, "");
@@ -517,7 +584,12 @@ final class Arithmetic {
     }
 
     private String minMax(boolean max, String y, String a, String b, boolean nan, boolean xorsign) {
-        if (xorsign) throw k.refuse(i, ".xorsign");
+        if (xorsign) {   // of the magnitudes; the sign is that of the product
+            String bits = "i" + 8 * Ir.bytes(y);
+            String sign = op("xor", bits, ir.cast("bitcast", y, bits, vec, a), ir.cast("bitcast", y, bits, vec, b));
+            String magnitude = minMax(max, y, ir.intrinsic("fabs", y, vec, a), ir.intrinsic("fabs", y, vec, b), nan, false);
+            return ir.intrinsic("copysign", y, vec, magnitude, ir.cast("bitcast", bits, y, vec, sign));
+        }
         if (y.equals("float") && vec && k.target.avx512()) {   // the same by halves, which LLVM recognises as one machine instruction no other way
             String f = "@llvm.x86.avx512." + (max ? "max" : "min") + ".ps.512";
             ir.declare("<16 x float> " + f + "(<16 x float>, <16 x float>, i32)");
@@ -554,55 +626,31 @@ final class Arithmetic {
         put(r, "i1");
     }
 
-    /**
-     * Add, multiply, fma of singles rounded towards zero, down or up: computed in double with the part that double lost, rounded to nearest,
-     * then corrected by one unit where nearest went to the wrong side.
-     */
-    private String directed(String y, List<String> a) {
-        if (!y.equals("float")) throw k.refuse(i, "directed rounding of doubles");
-        var d = new ArrayList<String>();
-        for (String x : a) d.add(ir.cast("fpext", "float", "double", vec, x));
-        String product = d.get(0), add = null;
-        switch (i.opcode()) {
-            case "add" -> add = d.get(1);
-            case "sub" -> add = ir.temp("fneg " + Ir.type("double", vec) + " " + d.get(1));
-            case "mul" -> product = op("fmul", "double", d.get(0), d.get(1));   // 48 bits: exact
-            default -> { product = op("fmul", "double", d.get(0), d.get(1)); add = d.get(2); }
-        }
-        String sum = product, lost = null;
-        if (add != null) {   // Knuth's two-sum
-            sum = op("fadd", "double", product, add);
-            String bb = op("fsub", "double", sum, product);
-            lost = op("fadd", "double", op("fsub", "double", product, op("fsub", "double", sum, bb)), op("fsub", "double", add, bb));
-        }
-        return roundDirected(sum, lost);
-    }
+    private boolean isDirected() { return i.has("rz") || i.has("rm") || i.has("rp"); }
 
-    private String roundDirected(String sum, String lost) {
-        String f = ir.cast("fptrunc", "double", "float", vec, sum);
-        String back = ir.cast("fpext", "float", "double", vec, f);
-        String above = ir.compare("ogt", "double", vec, back, sum), below = ir.compare("olt", "double", vec, back, sum);
-        if (lost != null) {
-            String same = ir.compare("oeq", "double", vec, back, sum), zero = Ir.constant("double", vec, 0.0);
-            above = op("or", "i1", above, op("and", "i1", same, ir.compare("olt", "double", vec, lost, zero)));
-            below = op("or", "i1", below, op("and", "i1", same, ir.compare("ogt", "double", vec, lost, zero)));
-        }
-        String bits = ir.cast("bitcast", "float", "i32", vec, f);
-        String negative = ir.compare("slt", "i32", vec, bits, constant("i32", 0));
-        String towardZero = op("sub", "i32", bits, constant("i32", 1)), awayFromZero = op("add", "i32", bits, constant("i32", 1));
-        String down = ir.select("i32", vec, negative, awayFromZero, towardZero), up = ir.select("i32", vec, negative, towardZero, awayFromZero);
-        String zeroBits = ir.compare("oeq", "float", vec, f, Ir.constant("float", vec, 0.0));
-        down = ir.select("i32", vec, zeroBits, constant("i32", 0x80000001), down);
-        up = ir.select("i32", vec, zeroBits, constant("i32", 1), up);
-        String r;
-        if (i.has("rm")) r = ir.select("i32", vec, above, down, bits);
-        else if (i.has("rp")) r = ir.select("i32", vec, below, up, bits);
-        else {
-            String positive = ir.compare("ogt", "double", vec, sum, Ir.constant("double", vec, 0.0));
-            String wrong = ir.select("i1", vec, positive, above, below);
-            r = ir.select("i32", vec, wrong, ir.select("i32", vec, positive, down, up), bits);
-        }
-        return ir.cast("bitcast", "i32", "float", vec, r);
+    /**
+     * A constrained operation, rounded towards zero, down or up as the instruction says. It is a function of its own that sets the processor's rounding
+     * and takes it back: code around it counts on rounding to nearest.
+     */
+    private String directed(String operation, String from, String to, List<String> arguments) {
+        String mode = i.has("rz") ? "rz" : i.has("rm") ? "rm" : "rp";
+        int rounding = switch (mode) { case "rz" -> 0; case "rp" -> 2; default -> 3; };   // as llvm.set.rounding numbers them; 1 is to nearest
+        int lanes = vec ? Ir.LANES : 1;
+        boolean converts = !from.equals(to);
+        String t = Ir.type(to, vec), f = Ir.type(from, vec);
+        String suffix = "." + Ir.suffix(to, lanes) + (converts ? "." + Ir.suffix(from, lanes) : "");
+        String name = "tp_" + operation + "_" + mode + suffix;
+        String intrinsic = "@llvm.experimental.constrained." + operation + suffix;
+        var parameters = new ArrayList<String>();
+        var values = new ArrayList<String>();
+        for (int n = 0; n < arguments.size(); n++) { parameters.add(f + " %a" + n); values.add(f + " " + arguments.get(n)); }
+        ir.declare("void @llvm.set.rounding(i32)");
+        ir.declare(t + " " + intrinsic + "(" + String.join(", ", java.util.Collections.nCopies(arguments.size(), f)) + ", metadata, metadata)");
+        k.helper(name, () -> "define internal " + t + " @" + name + "(" + String.join(", ", parameters) + ") noinline strictfp #0 {\n"
+                + "  call void @llvm.set.rounding(i32 " + rounding + ") strictfp\n"
+                + "  %r = call " + t + " " + intrinsic + "(" + String.join(", ", parameters) + ", metadata !\"round.dynamic\", metadata !\"fpexcept.ignore\") strictfp\n"
+                + "  call void @llvm.set.rounding(i32 1) strictfp\n  ret " + t + " %r\n}\n");
+        return ir.temp("call " + t + " @" + name + "(" + String.join(", ", values) + ")");
     }
 
     /** One 16-bit float operation on raw bits; fma in double so that it rounds once. */
@@ -677,11 +725,9 @@ final class Arithmetic {
 
     private String toHalf(String f, PtxType t) {
         if (i.has("relu")) f = ir.select("float", vec, ir.compare("ogt", "float", vec, f, Ir.constant("float", vec, 0.0)), f, Ir.constant("float", vec, 0.0));
-        if (i.has("rz")) {
-            if (t == PtxType.F16) throw k.refuse(i, "");
-            return ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", ir.cast("bitcast", "float", "i32", vec, f), constant("i32", 16)));
-        }
-        if (i.has("rm") || i.has("rp")) throw k.refuse(i, "");
+        if (isDirected() && t == PtxType.F16) return ir.cast("bitcast", "half", "i16", vec, directed("fptrunc", "float", "half", List.of(f)));
+        if (i.has("rz")) return ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", ir.cast("bitcast", "float", "i32", vec, f), constant("i32", 16)));
+        if (isDirected()) throw k.refuse(i, "");
         return narrowed(f, "float", t);
     }
 
@@ -716,9 +762,9 @@ final class Arithmetic {
 
     private void integerToFloat(PtxType to, PtxType from) {
         String a = natural(from), v = get(1, a), o = from.isSigned() ? "sitofp" : "uitofp";
-        if (i.has("rz") || i.has("rm") || i.has("rp")) {
-            if (to != PtxType.F32 || from.bytes() > 4) throw k.refuse(i, "directed rounding");
-            put(saturated(roundDirected(ir.cast(o, a, "double", vec, v), null), "float"), "float");
+        if (isDirected()) {
+            if (to != PtxType.F32 && to != PtxType.F64) throw k.refuse(i, "directed rounding");
+            put(saturated(directed(o, a, work(to), List.of(v)), work(to)), work(to));
             return;
         }
         if (to == PtxType.F16 || to == PtxType.BF16) {
@@ -754,7 +800,7 @@ final class Arithmetic {
         if (from == to || i.has("rni") || i.has("rzi") || i.has("rmi") || i.has("rpi")) v = rounded(v, a);
         v = flushed(v, a);
         if (to == PtxType.F16 || to == PtxType.BF16) {
-            if (i.has("sat") || i.has("relu") && false) v = saturated(v, a);
+            if (i.has("sat")) v = saturated(v, a);
             if (from == PtxType.F64) put(narrowed(v, "double", to), "i16");
             else put(toHalf(v, to), "i16");
             return;
@@ -762,7 +808,7 @@ final class Arithmetic {
         String b = work(to);
         if (a.equals(b)) { put(saturated(v, b), b); return; }
         if (b.equals("double")) { put(saturated(ir.cast("fpext", a, b, vec, v), b), b); return; }
-        String r = i.has("rz") || i.has("rm") || i.has("rp") ? roundDirected(v, null) : ir.cast("fptrunc", a, b, vec, v);
+        String r = isDirected() ? directed("fptrunc", a, b, List.of(v)) : ir.cast("fptrunc", a, b, vec, v);
         put(saturated(flushed(r, b), b), b);
     }
 
@@ -882,9 +928,20 @@ final class Arithmetic {
     }
 
     private void match() {
-        if (!i.has("any")) throw k.refuse(i, "");
         String y = natural(i.type()), v = k.vector(i.operand(1), y), r = "zeroinitializer";
         String active = k.mask() == null ? "-1" : ir.maskBits(k.mask());
+        if (i.has("all")) {
+            Operand d = i.operand(0), p = null;
+            if (d instanceof Operand.Pair both) { d = both.first(); p = both.second(); }
+            String first = ir.countZeros("cttz", "i32", false, active);
+            String one = ir.temp("extractelement " + Ir.vector(y) + " " + v + ", i32 " + ir.temp("and i32 " + first + ", 31"));
+            String other = ir.temp("and i32 " + active + ", " + ir.maskBits(ir.compare("ne", y, true, v, ir.splat(y, one))));
+            String all = ir.compare("eq", "i32", false, other, "0");
+            k.writeVector(d, ir.splat("i32", ir.select("i32", false, all, active, "0")), "i32");
+            if (p != null) k.writeVector(p, ir.splat("i1", all), "i1");
+            return;
+        }
+        if (!i.has("any")) throw k.refuse(i, "");
         for (int l = 0; l < 32; l++) {
             String one = ir.temp("extractelement " + Ir.vector(y) + " " + v + ", i64 " + l);
             String same = ir.compare("eq", y, true, v, ir.splat(y, one));
