@@ -131,7 +131,13 @@ final class Operands {
             case "%lanemask_le" -> (w, l) -> (2L << l) - 1;
             case "%lanemask_gt" -> (w, l) -> -(2L << l);
             case "%lanemask_ge" -> (w, l) -> -(1L << l);
-            case "%smid", "%gridid", "%clusterid", "%clusterid.x", "%clusterid.y", "%clusterid.z", "%cluster_ctaid", "%cluster_ctaid.x", "%cluster_ctaid.y", "%cluster_ctaid.z",
+            case "%clusterid", "%clusterid.x" -> (w, l) -> w.block.x;   // launched without clusters, each block is one of its own
+            case "%clusterid.y" -> (w, l) -> w.block.y;
+            case "%clusterid.z" -> (w, l) -> w.block.z;
+            case "%nclusterid", "%nclusterid.x" -> (w, l) -> w.block.launch.gridX();
+            case "%nclusterid.y" -> (w, l) -> w.block.launch.gridY();
+            case "%nclusterid.z" -> (w, l) -> w.block.launch.gridZ();
+            case "%smid", "%gridid", "%cluster_ctaid", "%cluster_ctaid.x", "%cluster_ctaid.y", "%cluster_ctaid.z",
                  "%cluster_ctarank", "%is_explicit_cluster" -> (w, l) -> 0;
             case "%nsmid", "%cluster_nctarank", "%cluster_nctaid", "%cluster_nctaid.x", "%cluster_nctaid.y", "%cluster_nctaid.z" -> (w, l) -> 1;
             case "%total_smem_size", "%aggr_smem_size" -> (w, l) -> w.block.sharedBytes;

@@ -209,8 +209,15 @@ final class KernelEmitter {
             case "%laneid" -> "0";
             case "%warpid" -> "%warp";
             case "%nwarpid" -> "" + geometry.warps();
-            case "%smid", "%clusterid.x", "%cluster_ctaid.x", "%cluster_ctarank" -> "0";
-            case "%nsmid" -> "1";
+            // launched without clusters, each block is one of its own
+            case "%clusterid.x", "%clusterid" -> "%bx";
+            case "%clusterid.y" -> "%by";
+            case "%clusterid.z" -> "%bz";
+            case "%nclusterid.x", "%nclusterid" -> "%gx";
+            case "%nclusterid.y" -> "%gy";
+            case "%nclusterid.z" -> "%gz";
+            case "%cluster_ctaid.x", "%cluster_ctaid", "%cluster_ctaid.y", "%cluster_ctaid.z", "%cluster_ctarank", "%smid" -> "0";
+            case "%cluster_nctaid.x", "%cluster_nctaid", "%cluster_nctaid.y", "%cluster_nctaid.z", "%cluster_nctarank", "%nsmid" -> "1";
             case "%total_smem_size", "%dynamic_smem_size" -> "" + (s.name().startsWith("%total") ? sharedBytes : sharedBytes - kernel.staticShared());
             case "%gridid" -> "0";
             case "%clock64", "%globaltimer" -> { ir.declare("i64 @llvm.readcyclecounter()"); yield ir.temp("call i64 @llvm.readcyclecounter()"); }

@@ -36,6 +36,23 @@ class ControlFlowTest {
         }
     }
 
+    @Test
+    void withoutClustersABlockIsAClusterOfItsOwn() {
+        String[] names = {"clusterid.x", "clusterid.y", "clusterid.z", "nclusterid.x", "nclusterid.y", "nclusterid.z", "cluster_ctarank", "cluster_nctarank", "cluster_nctaid.y"};
+        var text = new StringBuilder(".version 9.0\n.target sm_90\n.address_size 64\n.entry f(.param .u64 o) { .reg .b64 %a; .reg .b32 %r; ld.param.u64 %a, [o];\n");
+        for (int i = 0; i < names.length; i++) text.append("mov.u32 %r, %").append(names[i]).append("; st.global.u32 [%a+").append(4 * i).append("], %r;\n");
+        var module = dev.turningpoint.softgpu.ptx.PtxParser.parse("clusters", text.append("ret; }").toString());
+        int[] grid = {5, 3, 2}, want = {4, 2, 1, 5, 3, 2, 0, 1, 1};   // what the last block in linear order leaves
+        try (Arena a = Arena.ofConfined()) {
+            var compiled = Launch.ints(a, new int[names.length]);
+            var interpreted = Launch.ints(a, new int[names.length]);
+            assertEquals(0, Launch.run(module, "f", grid, new int[]{1}, 0, compiled));
+            Launch.interpret(module, "f", grid, new int[]{1}, 0, interpreted);
+            assertArrayEquals(want, compiled.toArray(ValueLayout.JAVA_INT));
+            assertArrayEquals(want, interpreted.toArray(ValueLayout.JAVA_INT));
+        }
+    }
+
     private static int[] filled(int n) {
         int[] v = new int[n];
         java.util.Arrays.fill(v, GUARD);
