@@ -276,7 +276,7 @@ public final class PtxParser {
                     while (accept(",")) n *= number(next());
                     maxThreads = (int) Math.min(1024, n);
                 }
-                case ".minnctapersm", ".maxnctapersm", ".maxnreg" -> next();
+                case ".minnctapersm", ".maxnctapersm", ".maxnreg", ".maxclusterrank" -> next();
                 case ".pragma" -> skipTo(";");
                 case ".noreturn" -> { }
                 default -> throw error(t, "the software GPU does not serve the directive " + t);

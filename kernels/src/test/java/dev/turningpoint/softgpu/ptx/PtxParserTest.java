@@ -39,6 +39,12 @@ class PtxParserTest {
     }
 
     @Test
+    void launchBoundsMayNameClusters() {
+        PtxKernel k = PtxParser.parse("m", HEAD + ".entry f()\n.maxntid 256\n.minnctapersm 2\n.maxclusterrank 4\n{ ret; }").kernel("f");
+        assertEquals(256, k.maxThreads());
+    }
+
+    @Test
     void scopesHaveRegistersAndLabelsOfTheirOwn() {
         PtxKernel k = PtxParser.parse("m", HEAD + """
                 .entry f(.param .u64 o)
