@@ -386,9 +386,8 @@ final class KernelEmitter {
             case "st" -> memory.store(i);
             case "atom", "red" -> memory.atomic(i);
             case "cp" -> memory.copyAsync(i);
-            case "prefetch", "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol", "createpolicy" -> {
-                if (i.is("createpolicy")) throw refuse(i, "");
-            }
+            case "prefetch", "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol" -> { }
+            case "createpolicy" -> writeScalar(i.operand(0), "0", "i64", Shape.UNIFORM);   // caches are the processor's: a policy is only handed on
             case "mma" -> { whole(i); matrix.mma(i); }
             case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
             case "trap", "brkpt" -> fault(CompiledKernel.TRAP);

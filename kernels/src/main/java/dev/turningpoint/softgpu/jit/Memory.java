@@ -301,7 +301,8 @@ final class Memory {
         if (!(i.operand(0) instanceof Operand.Address to) || !(i.operand(1) instanceof Operand.Address from)) throw k.refuse(i, "");
         Place d = place("shared", to), s = place("global", from);
         int bytes = (int) (long) k.analysis.of(i.operand(2)).value(), width = bytes / 4;
-        Operand sourceBytes = i.operands().size() > 3 ? i.operand(3) : null;
+        int given = i.operands().size() - (i.has("L2::cache_hint") ? 1 : 0);   // the policy comes last
+        Operand sourceBytes = given > 3 ? i.operand(3) : null;
         Long known = sourceBytes == null ? Long.valueOf(bytes) : k.analysis.of(sourceBytes).value();
         var values = new String[width];
         if (known != null && known == bytes) {

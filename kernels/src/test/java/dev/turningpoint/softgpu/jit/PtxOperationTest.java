@@ -2,6 +2,7 @@ package dev.turningpoint.softgpu.jit;
 
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxParser;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -14,16 +15,17 @@ import java.math.MathContext;
 import java.math.RoundingMode;
 import java.util.Random;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-/** Directed rounding against exact decimal arithmetic, and integer operations against the manual's words; on this processor and on a lesser one. */
-class RoundingTest {
+/** Operations written in PTX: directed rounding against exact decimal arithmetic, integers against the manual's words; on this processor and on a lesser one. */
+class PtxOperationTest {
     private static final int N = 256;
 
     /** A kernel that reads 64 bits of a, b and c for each thread, works on them and stores 64 bits. */
     private static PtxModule kernel(String body) {
-        return PtxParser.parse("rounding", """
+        return PtxParser.parse("operation", """
                 .version 9.0
                 .target sm_80
                 .address_size 64
@@ -122,6 +124,16 @@ class RoundingTest {
                 assertEquals(Integer.toHexString(want), Integer.toHexString((int) out[n]), operation + " of " + Integer.toHexString(a) + ", " + Integer.toHexString(b) + ", " + Integer.toHexString(c));
             }
         }
+    }
+
+    @Test
+    void cachePoliciesChangeNothing() {
+        long[][] in = doubles(3);
+        assertArrayEquals(in[1], run(Launch.COMPILER, """
+                .shared .align 16 .b8 s[2048]; mov.u32 %r5, s; mad.lo.u32 %r5, %r0, 8, %r5;
+                createpolicy.fractional.L2::evict_first.b64 %q8, 1.0;
+                cp.async.ca.shared.global.L2::cache_hint [%r5], [%q1], 8, %q8; cp.async.wait_all;
+                ld.shared.b64 %q7, [%r5]; st.global.L2::cache_hint.b64 [%q3], %q7, %q8; ld.global.L2::cache_hint.b64 %q7, [%q3], %q8;""", in));
     }
 
     private static int expected(String operation, int a, int b, int c) {
