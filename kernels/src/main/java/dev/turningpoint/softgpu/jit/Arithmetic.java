@@ -26,10 +26,10 @@ final class Arithmetic {
         i = instruction;
         switch (i.opcode()) {
             case "shfl" -> { shuffle(); return; }
-            case "vote" -> { vote(); return; }
+            case "vote" -> { oneGroup(); vote(); return; }
             case "activemask" -> { shape = Shape.UNIFORM; vec = false; put(ir.maskBits(k.activeMask()), "i32"); return; }
-            case "redux" -> { redux(); return; }
-            case "match" -> { match(); return; }
+            case "redux" -> { oneGroup(); redux(); return; }
+            case "match" -> { oneGroup(); match(); return; }
             default -> { }
         }
         shape = k.analysis.result(i);
@@ -71,6 +71,11 @@ final class Arithmetic {
                 else integer(t);
             }
         }
+    }
+
+    /** All lanes that meet in one operation are taken as one group. */
+    private void oneGroup() {
+        if (i.has("sync") && !k.analysis.of(i.operand(2)).isUniform()) throw k.refuse(i, "members that differ between lanes");
     }
 
     private static String natural(PtxType t) { return KernelEmitter.typeOf(t); }
@@ -699,7 +704,7 @@ final class Arithmetic {
 
     private void convert() {
         List<PtxType> types = KernelAnalysis.types(i);
-        if (types.size() < 2) throw k.refuse(i, "");
+        if (types.size() < 2 || i.has("pack")) throw k.refuse(i, "");
         PtxType to = types.get(0), from = types.get(types.size() - 1);
         if (to == PtxType.BF16X2 || to == PtxType.F16X2) {
             PtxType one = to == PtxType.BF16X2 ? PtxType.BF16 : PtxType.F16;
