@@ -373,9 +373,11 @@ final class Arithmetic {
 
     private void permute() {
         for (String m : PERMUTATIONS.keySet()) if (i.has(m)) { permute(PERMUTATIONS.get(m)); return; }
-        String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")),
-                op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(2, "i32")), constant("i64", 32)));
         Long sel = k.analysis.of(i.operand(3)).value();
+        // An operand of which no byte is taken may vary where the result does not: it is not read.
+        boolean first = sel == null || (~sel & 0x4444) != 0, second = sel == null || (sel & 0x4444) != 0;
+        String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, first ? get(1, "i32") : constant("i32", 0)),
+                op("shl", "i64", ir.cast("zext", "i32", "i64", vec, second ? get(2, "i32") : constant("i32", 0)), constant("i64", 32)));
         String r = null;
         for (int b = 0; b < 4; b++) {
             String x;
@@ -512,15 +514,14 @@ final class Arithmetic {
             v = ir.cast("bitcast", "i32", "float", vec, ir.select("i32", vec, inexact, op("or", "i32", cut, constant("i32", 1)), bits));
             from = "float";
         }
-        if (t == PtxType.BF16 && !(k.target.avx512() && k.target.has("avx512bf16"))) {   // LLVM would call a function for each lane
+        if (t == PtxType.BF16) {   // AVX-512's own conversion takes subnormals for zero, which no GPU does
             String bits = ir.cast("bitcast", "float", "i32", vec, v);
             String odd = op("and", "i32", op("lshr", "i32", bits, constant("i32", 16)), constant("i32", 1));
             String up = op("add", "i32", bits, op("add", "i32", odd, constant("i32", 0x7fff)));
             String r = ir.select("i32", vec, ir.compare("uno", "float", vec, v, v), op("or", "i32", bits, constant("i32", 0x400000)), up);
             return ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", r, constant("i32", 16)));
         }
-        String to = t == PtxType.F16 ? "half" : "bfloat";
-        return ir.cast("bitcast", to, "i16", vec, ir.cast("fptrunc", from, to, vec, v));
+        return ir.cast("bitcast", "half", "i16", vec, ir.cast("fptrunc", from, "half", vec, v));
     }
 
     private String flushed(String v, String y) {
@@ -595,21 +596,28 @@ final class Arithmetic {
             String magnitude = minMax(max, y, ir.intrinsic("fabs", y, vec, a), ir.intrinsic("fabs", y, vec, b), nan, false);
             return ir.intrinsic("copysign", y, vec, magnitude, ir.cast("bitcast", bits, y, vec, sign));
         }
-        if (y.equals("float") && vec && k.target.avx512()) {   // the same by halves, which LLVM recognises as one machine instruction no other way
-            String f = "@llvm.x86.avx512." + (max ? "max" : "min") + ".ps.512";
-            ir.declare("<16 x float> " + f + "(<16 x float>, <16 x float>, i32)");
+        if (y.equals("float") && vec && k.target.avx512()) {   // one instruction that takes -0 for less than +0, as PTX does
+            String f = "@llvm.x86.avx512.mask.range.ps.512", v = "<16 x float>";
+            ir.declare(v + " " + f + "(" + v + ", " + v + ", i32, " + v + ", i16, i32)");
             var parts = new ArrayList<String>();
             for (int h = 0; h < 2; h++) {
                 int from = 16 * h;
-                String u = ir.shuffle("float", 32, a, null, 16, l -> from + l), w = ir.shuffle("float", 32, b, null, 16, l -> from + l), bad = nan ? u : w;
-                String r = ir.temp("call <16 x float> " + f + "(<16 x float> " + u + ", <16 x float> " + w + ", i32 4)");
-                String q = ir.temp("fcmp uno <16 x float> " + bad + ", " + bad);
-                parts.add(ir.temp("select <16 x i1> " + q + ", <16 x float> " + u + ", <16 x float> " + r));
+                String u = ir.shuffle("float", 32, a, null, 16, l -> from + l), w = ir.shuffle("float", 32, b, null, 16, l -> from + l);
+                String r = ir.temp("call " + v + " " + f + "(" + v + " " + u + ", " + v + " " + w + ", i32 " + (max ? 5 : 4) + ", " + v + " zeroinitializer, i16 -1, i32 4)");
+                if (!nan) {   // of a signalling NaN it makes a quiet one, where a GPU gives the other operand
+                    r = ir.temp("select <16 x i1> " + ir.temp("fcmp uno " + v + " " + u + ", zeroinitializer") + ", " + v + " " + w + ", " + v + " " + r);
+                    r = ir.temp("select <16 x i1> " + ir.temp("fcmp uno " + v + " " + w + ", zeroinitializer") + ", " + v + " " + u + ", " + v + " " + r);
+                } else r = ir.temp("select <16 x i1> " + ir.temp("fcmp uno " + v + " " + u + ", " + w) + ", " + v + " splat (float 0x7FF8000000000000), " + v + " " + r);
+                parts.add(r);
             }
             return ir.concat("float", parts, List.of(16, 16));
         }
+        // equal operands differ in the sign of a zero at most: -0 < +0
+        String whole = "i" + 8 * Ir.bytes(y);
+        String zeros = op(max ? "and" : "or", whole, ir.cast("bitcast", y, whole, vec, a), ir.cast("bitcast", y, whole, vec, b));
+        String tie = ir.select(y, vec, ir.compare("oeq", y, vec, a, b), ir.cast("bitcast", whole, y, vec, zeros), b);
         // the machine's own minimum: the second operand if either is NaN; then a NaN in b gives way to a
-        String r = ir.select(y, vec, ir.compare(max ? "ogt" : "olt", y, vec, a, b), a, b);
+        String r = ir.select(y, vec, ir.compare(max ? "ogt" : "olt", y, vec, a, b), a, tie);
         String bBad = ir.compare("uno", y, vec, b, b);
         if (!nan) return ir.select(y, vec, bBad, a, r);
         String aBad = ir.compare("uno", y, vec, a, a);
@@ -669,7 +677,9 @@ final class Arithmetic {
         for (String r : raw) f.add(widened(r, t));
         if ((i.is("min") || i.is("max")) && !i.has("xorsign")) {   // one of the operands, bits and all
             String first = ir.compare(i.is("max") ? "ogt" : "olt", "float", vec, f.get(0), f.get(1));
-            String pick = ir.select("i16", vec, first, raw.get(0), raw.get(1));
+            String zeros = op(i.is("max") ? "and" : "or", "i16", raw.get(0), raw.get(1));   // equal operands differ in the sign of a zero at most: -0 < +0
+            String second = ir.select("i16", vec, ir.compare("oeq", "float", vec, f.get(0), f.get(1)), zeros, raw.get(1));
+            String pick = ir.select("i16", vec, first, raw.get(0), second);
             String bad = ir.compare("uno", "float", vec, f.get(i.has("NaN") ? 0 : 1), f.get(i.has("NaN") ? 0 : 1));
             return ir.select("i16", vec, bad, raw.get(0), pick);
         }

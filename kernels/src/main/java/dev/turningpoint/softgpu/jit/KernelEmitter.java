@@ -669,7 +669,6 @@ final class KernelEmitter {
         if (!geometry.fullWarps()) {
             int last = geometry.threads() % 32;
             s.append("  %part = icmp eq i32 %warp, ").append(warps - 1).append("\n  %lanes = select i1 %part, i32 ").append((int) ((1L << last) - 1)).append(", i32 0\n");
-            s.append("  store i32 %lanes, ptr %pend.0\n");
             start = "begin";
         }
         if (barriers) {
@@ -677,7 +676,7 @@ final class KernelEmitter {
             for (int k = 0; k < resumes.size(); k++) s.append(" i32 ").append(k + 1).append(", label %").append(resumes.get(k));
             s.append(" ]\n");
         } else s.append("  br label %").append(start).append('\n');
-        if (start.equals("begin")) s.append("begin:\n  br i1 %part, label %C.0, label %F.0\n");
+        if (start.equals("begin")) s.append("begin:\n  store i32 %lanes, ptr %pend.0\n  br i1 %part, label %C.0, label %F.0\n");
         s.append(blocks).append("exit:\n  ret i32 0\n}\n\n");
         s.append(entry(barriers, shared, states, context, warps));
         s.append(helpers).append(math.definitions()).append(ir.declarations());

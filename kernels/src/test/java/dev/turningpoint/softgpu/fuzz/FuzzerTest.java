@@ -1,0 +1,44 @@
+package dev.turningpoint.softgpu.fuzz;
+
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class FuzzerTest {
+    private static final Fuzzer FUZZER = new Fuzzer();
+
+    @Test
+    void compiledCodeAndTheInterpreterAgree() {
+        for (long seed = 1; seed <= 80; seed++) assertNull(FUZZER.difference(seed));
+    }
+
+    /** Each is a mistake a translator could make: of sign, rounding, flushing, clamping, lanes, order, predicates. */
+    @ParameterizedTest
+    @CsvSource({"shr.s32,shr.u32", "cvt.rni,cvt.rzi", "mul.ftz.f32,mul.f32", "shf.l.clamp,shf.l.wrap", "vote.sync.any,vote.sync.all", "div.s32,div.u32", "mul.wide.s32,mul.wide.u32", "add.sat.s32,add.s32",
+            "ltu.,lt.", "min.s32,min.u32", "@!%p1,@%p1", "fma.rz,fma.rn", "cvt.u32.u8,cvt.s32.s8", "st.shared.b64 [%t5],st.shared.b64 [%t4]"})
+    void aPlantedMistakeIsFound(String right, String wrong) {
+        int tried = 0;
+        for (long seed = 1; tried < 40; seed++) {
+            if (!Fuzzer.text(seed).contains(right)) continue;
+            tried++;
+            if (FUZZER.plainDifference(seed, text -> text.replace(right, wrong)) != null) return;
+        }
+        fail(right + " taken for " + wrong + " in none of " + tried + " kernels that have it");
+    }
+
+    @Test
+    void aDifferenceIsShrunkToWhatShowsIt() {
+        for (long seed = 1; ; seed++) {
+            String found = FUZZER.difference(seed, text -> text.replace("xor.b32", "or.b32"));
+            if (found == null) continue;
+            String kernel = Fuzzer.text(seed);
+            assertTrue(found.contains("seed " + seed) && found.contains("xor.b32"), found);
+            assertTrue(found.lines().count() < kernel.lines().count(), found);
+            return;
+        }
+    }
+}
