@@ -22,7 +22,7 @@ public final class Access {
     public int bytes;
     /** Natural alignment the instruction demands, in bytes. */
     public int alignment;
-    /** Per lane: a machine address for GLOBAL and CONST; for SHARED and LOCAL bytes from the start of the block's or the lane's memory. */
+    /** Per lane: a machine address for GLOBAL, CONST and PARAM; for SHARED and LOCAL bytes from the start of the block's or the lane's memory. */
     public final long[] address = new long[32];
     /** {@code volatile}, {@code relaxed}, {@code acquire}, {@code release} or atomic: ordered with others of its kind, so no race with them. */
     public boolean strong;

@@ -42,38 +42,23 @@ final class Atomics {
                 if (one == null) return null;
                 return (old, b, c) -> one.of(old & 0xffff, b & 0xffff, 0) | one.of(old >>> 16, b >>> 16, 0) << 16;
             }
-            case F16, BF16 -> {
-                boolean half = t == PtxType.F16;
+            case F16, BF16, F32, F64 -> {
+                Rounding.Format f = Rounding.format(t);
                 return switch (op) {
-                    case "add" -> (old, b, c) -> half ? Float.floatToFloat16(Float.float16ToFloat((short) old) + Float.float16ToFloat((short) b)) & 0xffffL
-                            : bfloat(Float.intBitsToFloat((int) old << 16) + Float.intBitsToFloat((int) b << 16));
+                    // A double holds the sum of two shorter floats with digits to spare, so that rounding it once more rounds right.
+                    case "add" -> (old, b, c) -> Rounding.bits(Rounding.round(Rounding.value(old, t) + Rounding.value(b, t), f, Rounding.Mode.RN), t);
                     case "min", "max" -> {
+                        if (t.bytes() > 2) yield null;
                         boolean least = op.equals("min");
                         yield (old, b, c) -> {
-                            float x = half ? Float.float16ToFloat((short) old) : Float.intBitsToFloat((int) old << 16), y = half ? Float.float16ToFloat((short) b) : Float.intBitsToFloat((int) b << 16);
-                            if (x != x && y != y) return 0x7fff;
-                            if (x != x) return b;
-                            if (y != y) return old;
-                            return (least ? Math.min(x, y) : Math.max(x, y)) == x && (x != 0 || y != 0 || (1 / x < 0) == least) ? old : b;
+                            double x = Rounding.value(old, t), y = Rounding.value(b, t);
+                            return Rounding.bits(x != x ? y : y != y ? x : least ? Math.min(x, y) : Math.max(x, y), t);
                         };
                     }
                     default -> null;
                 };
             }
-            case F32 -> {
-                return op.equals("add") ? (old, b, c) -> Float.floatToRawIntBits(Float.intBitsToFloat((int) old) + Float.intBitsToFloat((int) b)) & 0xffffffffL : null;
-            }
-            case F64 -> {
-                return op.equals("add") ? (old, b, c) -> Double.doubleToRawLongBits(Double.longBitsToDouble(old) + Double.longBitsToDouble(b)) : null;
-            }
             default -> { return null; }
         }
-    }
-
-    /** Rounded to nearest even. */
-    private static long bfloat(float f) {
-        int bits = Float.floatToRawIntBits(f);
-        if (f != f) return 0x7fff;
-        return bits + 0x7fff + (bits >>> 16 & 1) >>> 16 & 0xffff;
     }
 }

@@ -58,9 +58,12 @@ final class Barriers {
 
     // ---- barriers of the block
 
+    /** Whether all living lanes of a warp must come to it together. */
+    static boolean aligned(Instruction i) { return i.is("bar") || i.has("aligned"); }
+
     Operation barrier(Instruction i) {
         if (i.has("cluster")) throw operands.refuse(i, "clusters of blocks");
-        boolean red = i.has("red"), arrive = i.has("arrive"), aligned = i.is("bar") || i.has("aligned");
+        boolean red = i.has("red"), arrive = i.has("arrive"), aligned = aligned(i);
         int first = red ? 1 : 0, size = i.operands().size();
         boolean counted = size - first - (red ? 1 : 0) > 1;
         Values id = operands.source(i, first, PtxType.U32), count = counted ? operands.source(i, first + 1, PtxType.U32) : null;

@@ -16,7 +16,8 @@ import java.util.List;
  *
  * <p>Every lane has a place in the program of its own. Of the lanes of a warp that can go on, those with the smallest place run together until they reach the
  * place of others. Lanes that come to an operation which names members ({@code shfl.sync}, {@code bar.warp.sync}, {@code mma.sync}) wait until all living
- * members have come. Warps of a block take turns: at barriers, when they wait or sleep, and when they have run long without one.
+ * members have come. Warps of a block take turns: at barriers, when they wait or sleep, and when they have run long without one. Where the same lanes end two
+ * turns running, the others of their warp go first for once, so that a lane that spins sees what another lane of its warp stores.
  */
 public final class Interpreter {
     /** Which addresses the device may touch. */
@@ -41,6 +42,7 @@ public final class Interpreter {
         int[] table;
         Values index;            // into the table
         Values members;
+        boolean aligned;         // a barrier to which the lanes of a warp come together
 
         Step(Instruction instruction) { this.instruction = instruction; }
 
@@ -119,6 +121,7 @@ public final class Interpreter {
                     s.operation = (w, lanes) -> { };
                 } else {
                     s.flow = Flow.BARRIER;
+                    s.aligned = Barriers.aligned(i);
                     s.operation = barriers.barrier(i);
                 }
             }
@@ -135,6 +138,7 @@ public final class Interpreter {
             case "movmatrix" -> { whole(s); s.operation = between.transpose(i); }
             case "mma" -> { whole(s); s.operation = MatrixProducts.operation(i, operands); }
             case "shfl", "vote", "match", "redux", "elect" -> {
+                if (!i.has("sync")) throw operands.refuse(i, "without .sync, of before sm_70");
                 s.flow = Flow.MEMBERS;
                 s.members = operands.source(i, i.operands().size() - 1, PtxType.B32);
                 s.operation = between.operation(i);
@@ -244,7 +248,7 @@ public final class Interpreter {
 
     /** Runs a warp until it waits, ends or its turn is over; whether it did anything. */
     private boolean run(Warp w) {
-        int turn = TURN;
+        int turn = TURN, active = 0;
         boolean ran = false;
         yields = false;
         while (true) {
@@ -253,10 +257,16 @@ public final class Interpreter {
                 if (w.waiting != 0 && meetElsewhere(w)) { ran = true; continue; }
                 return ran;
             }
-            if (yields || turn <= 0) return true;
+            if (yields || turn <= 0) {
+                w.behind = active == w.last ? active : 0;
+                w.last = active;
+                return true;
+            }
             ran = true;
-            int pc = NOWHERE, others = NOWHERE, active = 0;   // others: the smallest place where lanes of the warp may join
-            for (int rest = ready; rest != 0; rest &= rest - 1) {
+            if ((ready & ~w.behind) == 0) w.behind = 0;
+            int pc = NOWHERE, others = NOWHERE;   // others: the smallest place where lanes of the warp may join
+            active = 0;
+            for (int rest = ready & ~w.behind; rest != 0; rest &= rest - 1) {
                 int l = Integer.numberOfTrailingZeros(rest), at = w.pc[l];
                 if (at == pc) active |= 1 << l;
                 else if (at < pc) { others = pc; pc = at; active = 1 << l; }
@@ -274,6 +284,11 @@ public final class Interpreter {
             current = s.instruction;
             count++;
             int lanes = s.lanes(w, active);
+            if (w.behind != 0 && s.aligned && lanes != 0) {   // those let go first have to wait here for those they left behind
+                w.behind = 0;
+                w.go(active, pc);
+                return count;
+            }
             if (watched && s.instruction != null) observer.instruction(w, s.instruction, active, lanes);
             switch (s.flow) {
                 case PLAIN -> {
@@ -306,9 +321,9 @@ public final class Interpreter {
                 }
                 case END -> {
                     w.alive &= ~lanes;
-                    w.waiting = 0;   // those who waited for the ended look again
-                    barriers.ended(w);
                     w.go(active & ~lanes, pc + 1);
+                    while (w.waiting != 0 && meetWithout(w)) { }
+                    barriers.ended(w);
                     return count;
                 }
                 case TRAP -> {
@@ -372,6 +387,25 @@ public final class Interpreter {
             if (same == members) return members;
         }
         return 0;
+    }
+
+    /** Lanes have ended: those who waited for nobody else go on. */
+    private boolean meetWithout(Warp w) {
+        int rest = w.waiting;
+        while (rest != 0) {
+            int pc = w.pc[Integer.numberOfTrailingZeros(rest)], lanes = w.waitingAt(pc);
+            rest &= ~lanes;
+            Step s = steps[pc];
+            int here = together(w, s, lanes);
+            if (here == 0) continue;
+            current = s.instruction;
+            if (watched) observer.warpMeets(w, s.instruction, here);
+            s.operation.run(w, here);
+            w.go(here, pc + 1);
+            w.waiting &= ~here;
+            return true;
+        }
+        return false;
     }
 
     /** {@code bar.warp.sync} with one mask in several places of the program is one meeting. */

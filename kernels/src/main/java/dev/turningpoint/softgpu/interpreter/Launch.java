@@ -13,4 +13,10 @@ public record Launch(PtxModule module, PtxKernel kernel, int gridX, int gridY, i
     public int threads() { return blockX * blockY * blockZ; }
     public int warps() { return (threads() + 31) / 32; }
     public long blocks() { return (long) gridX * gridY * gridZ; }
+
+    /** Whether these bytes lie in the parameter buffer. */
+    boolean isParameter(long address, long bytes) {
+        long at = address - params;
+        return at >= 0 && bytes >= 0 && at <= kernel.paramBytes() - bytes;
+    }
 }

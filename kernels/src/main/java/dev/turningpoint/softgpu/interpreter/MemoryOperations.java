@@ -60,15 +60,17 @@ final class MemoryOperations {
                 return;
             }
             Block b = w.block;
-            int shared = 0, local = 0;
+            int shared = 0, local = 0, param = 0;
             for (int rest = lanes; rest != 0; rest &= rest - 1) {
                 int l = Integer.numberOfTrailingZeros(rest);
                 long at = from[l] + offset;
                 if (at - b.sharedAddress >= 0 && at - b.sharedAddress < b.sharedBytes) shared |= 1 << l;
                 else if (at - w.localAddress >= 0 && at - w.localAddress < 32 * b.localStride) local |= 1 << l;
+                else if (b.launch.isParameter(at, 1)) param |= 1 << l;
             }
-            int global = lanes & ~shared & ~local;
+            int global = lanes & ~shared & ~local & ~param;
             if (global != 0) locate(w, global, kind, bytes, StateSpace.GLOBAL, from);
+            if (param != 0) locate(w, param, kind, bytes, StateSpace.PARAM, from);
             if (shared != 0) locate(w, shared, kind, bytes, StateSpace.SHARED, minus(from, b.sharedAddress));
             if (local != 0) {
                 long[] own = minus(from, w.localAddress);
@@ -116,7 +118,7 @@ final class MemoryOperations {
             boolean inside = switch (space) {
                 case SHARED -> least >= 0 && end <= w.block.sharedBytes;
                 case LOCAL -> least >= 0 && end <= w.block.localStride;
-                case PARAM -> least >= w.block.launch.params() && end <= w.block.launch.params() + w.block.launch.kernel().paramBytes();
+                case PARAM -> w.block.launch.isParameter(least, end - least);
                 default -> interpreter.allocations.reachable(least, end - least);
             };
             if (!inside) reachEach(w, lanes, space, bytes);
@@ -145,7 +147,9 @@ final class MemoryOperations {
                     long size = space == StateSpace.SHARED ? w.block.sharedBytes : w.block.localStride;
                     if (at < 0 || at + bytes > size)
                         throw interpreter.fault(Kind.ILLEGAL_ADDRESS, w, l, "offset " + at + " of " + size + " bytes of " + space.name().toLowerCase(java.util.Locale.ROOT) + " memory");
-                } else if (space == StateSpace.PARAM || !interpreter.allocations.reachable(at, bytes))
+                } else if (space == StateSpace.PARAM) {
+                    if (!w.block.launch.isParameter(at, bytes)) throw interpreter.fault(Kind.ILLEGAL_ADDRESS, w, l, bytes + " bytes at 0x" + Long.toHexString(at) + " are no parameter");
+                } else if (!interpreter.allocations.reachable(at, bytes))
                     throw interpreter.fault(Kind.ILLEGAL_ADDRESS, w, l, bytes + " bytes at 0x" + Long.toHexString(at) + " are in no allocation");
             }
         }

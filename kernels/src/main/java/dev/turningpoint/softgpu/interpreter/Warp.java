@@ -28,6 +28,8 @@ public final class Warp {
     int barred;
     /** Lanes that wait for others of their warp. */
     int waiting;
+    /** Lanes that ended the last turn, and those that let the others go first. */
+    int last, behind;
     /** Machine address of lane 0's local memory. */
     long localAddress;
 
@@ -46,7 +48,7 @@ public final class Warp {
         Arrays.fill(carry, 0);
         Arrays.fill(pc, 0);
         alive = threads == 32 ? -1 : (1 << threads) - 1;
-        barred = waiting = 0;
+        barred = waiting = last = behind = 0;
     }
 
     /** Lanes that wait for others at this place. */

@@ -59,6 +59,10 @@ public final class Launch {
 
     /** The same launch in the interpreter, which may touch the segments given as arguments only. */
     public static void interpret(PtxModule module, String entry, int[] grid, int[] block, int dynamicShared, Object... arguments) {
+        interpret(module, entry, grid, block, dynamicShared, Observer.NONE, arguments);
+    }
+
+    public static void interpret(PtxModule module, String entry, int[] grid, int[] block, int dynamicShared, Observer observer, Object... arguments) {
         PtxKernel kernel = module.kernel(entry);
         try (Arena a = Arena.ofConfined()) {
             var launch = new dev.turningpoint.softgpu.interpreter.Launch(module, kernel, grid[0], grid.length > 1 ? grid[1] : 1, grid.length > 2 ? grid[2] : 1,
@@ -68,7 +72,7 @@ public final class Launch {
                 for (Object x : arguments) if (x instanceof MemorySegment s && address >= s.address() && address + bytes <= s.address() + s.byteSize()) return true;
                 return false;
             };
-            new Interpreter(module, kernel, given).run(launch, 0, launch.blocks(), Observer.NONE);
+            new Interpreter(module, kernel, given).run(launch, 0, launch.blocks(), observer);
         }
     }
 
