@@ -13,6 +13,7 @@ import java.lang.foreign.SymbolLookup;
  * <ul>
  * <li>{@code turningpoint.software.threads}: cores of the device, by default all</li>
  * <li>{@code turningpoint.software.memory}: its memory in bytes, or with k, m, g; by default three quarters of the machine's</li>
+ * <li>{@code turningpoint.software.interpret=true}: kernels are interpreted lane by lane, every address looked up before it is touched; very slow</li>
  * <li>{@code turningpoint.software.check=true}: memory is poisoned and guarded, a kernel that writes outside an allocation is named; slow</li>
  * <li>{@code turningpoint.software.profile=true}: a table of time by kernel and product at the end</li>
  * <li>{@code turningpoint.software.log}: {@code all} prints why any call failed, {@code none} nothing; by default what a caller cannot foresee</li>

@@ -347,7 +347,7 @@ public final class KernelAnalysis {
     }
 
     private Shape convert(Instruction i, Shape a) {
-        List<PtxType> t = types(i);
+        List<PtxType> t = i.types();
         if (t.size() != 2 || t.get(0).isFloat() || t.get(1).isFloat() || i.has("sat")) return null;
         PtxType to = t.get(0), from = t.get(1);
         if (to.bytes() > from.bytes()) return Shape.widen(a, from.isSigned() || exact(i.operand(1)), from.isSigned() ? 0 : from.bits());
@@ -356,13 +356,6 @@ public final class KernelAnalysis {
             return a.constant() != null && a.fits() && a.constant() >= 0 && a.constant() + a.max() < 1L << to.bits() - 1 ? a : null;
         }
         return a;
-    }
-
-    /** The type modifiers of an instruction in order. */
-    public static List<PtxType> types(Instruction i) {
-        var t = new ArrayList<PtxType>(2);
-        for (String m : i.modifiers()) { PtxType x = PtxType.of(m); if (x != null) t.add(x); }
-        return t;
     }
 
     /** A value with a non-negative interval does not wrap around when taken apart. */
@@ -432,7 +425,7 @@ public final class KernelAnalysis {
                 return vector ? null : t == PtxType.U8 ? new Interval(0, 255) : t == PtxType.U16 ? new Interval(0, 65535) : null;
             }
             case "cvt" -> {
-                List<PtxType> both = types(i);
+                List<PtxType> both = i.types();
                 if (both.size() != 2 || both.get(1).isFloat() || both.get(0).isFloat()) return null;
                 Interval a = interval(i.operand(1));
                 if (a != null && a.within(both.get(0).bits()) != null && (a.nonNegative() || both.get(1).isSigned())) return a;

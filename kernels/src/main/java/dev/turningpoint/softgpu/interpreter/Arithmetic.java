@@ -6,7 +6,6 @@ import dev.turningpoint.softgpu.ptx.PtxType;
 import dev.turningpoint.softgpu.ptx.Register;
 
 import java.math.BigInteger;
-import java.util.ArrayList;
 import java.util.List;
 
 /** Integers, bits, comparisons, selections and moves. Floating arithmetic is {@link FloatArithmetic}'s, conversions are {@link Conversions}'. */
@@ -26,7 +25,7 @@ final class Arithmetic {
             case "setp", "set" -> compare(i, o);
             case "selp" -> ternary(i, o, t, t, t, PtxType.PRED, (a, b, p) -> p != 0 ? a : b);
             case "slct" -> {
-                PtxType c = t, v = types(i).get(0);
+                PtxType c = t, v = i.types().get(0);
                 yield ternary(i, o, v, v, v, c, c == PtxType.F32 ? (a, b, x) -> flush(Float.intBitsToFloat((int) x), i) >= 0 ? a : b : (a, b, x) -> (int) x >= 0 ? a : b);
             }
             case "and" -> binary(i, o, t, t, t, (a, b) -> a & b);
@@ -39,12 +38,6 @@ final class Arithmetic {
     }
 
     private static float flush(float v, Instruction i) { return i.has("ftz") && Math.abs(v) < Float.MIN_NORMAL ? Math.copySign(0f, v) : v; }
-
-    static List<PtxType> types(Instruction i) {
-        var all = new ArrayList<PtxType>();
-        for (String m : i.modifiers()) if (PtxType.of(m) != null) all.add(PtxType.of(m));
-        return all;
-    }
 
     // ---- lane by lane
 
@@ -164,7 +157,7 @@ final class Arithmetic {
     private interface Test { boolean of(long a, long b); }
 
     private static Operation compare(Instruction i, Operands o) {
-        List<PtxType> types = types(i);
+        List<PtxType> types = i.types();
         PtxType t = types.get(types.size() - 1);
         if (t == PtxType.F16X2 || t == PtxType.BF16X2) throw o.refuse(i, "");
         Test test = test(i, o, t);
@@ -299,7 +292,7 @@ final class Arithmetic {
             case "prmt" -> ternary(i, o, t, t, t, PtxType.U32, (a, b, c) -> permuted(i, b << 32 | a, (int) c));
             case "lop3" -> logic3(i, o, t);
             case "dp4a" -> {
-                List<PtxType> types = types(i);
+                List<PtxType> types = i.types();
                 boolean sa = types.get(0).isSigned(), sb = types.get(1).isSigned();
                 yield ternary(i, o, PtxType.U32, PtxType.B32, PtxType.B32, PtxType.B32, (a, b, c) -> {
                     long sum = c;

@@ -15,27 +15,29 @@ final class Conversions {
     private Conversions() {}
 
     static Operation operation(Instruction i, Operands o) {
-        List<PtxType> types = Arithmetic.types(i);
+        List<PtxType> types = i.types();
         if (types.size() < 2) throw o.refuse(i, "");
         PtxType to = types.get(0), from = types.get(types.size() - 1);
         Mode mode = Rounding.mode(i);
         if (to == PtxType.F16X2 || to == PtxType.BF16X2) {
             if (from != PtxType.F32) throw o.refuse(i, "");
-            PtxType one = to == PtxType.F16X2 ? PtxType.F16 : PtxType.BF16;
-            return Arithmetic.binary(i, o, PtxType.B32, from, from, (hi, lo) -> narrowed(i, Rounding.value(lo, from), one, mode) | narrowed(i, Rounding.value(hi, from), one, mode) << 16);
+            var one = new Narrowing(i, to == PtxType.F16X2 ? PtxType.F16 : PtxType.BF16, mode);
+            return Arithmetic.binary(i, o, PtxType.B32, from, from, (hi, lo) -> one.of(Rounding.value(lo, from)) | one.of(Rounding.value(hi, from)) << 16);
         }
-        boolean whole = i.has("rni") || i.has("rzi") || i.has("rmi") || i.has("rpi"), ftz = i.has("ftz");
+        boolean whole = i.has("rni") || i.has("rzi") || i.has("rmi") || i.has("rpi"), ftz = i.has("ftz"), sat = i.has("sat");
+        var narrow = new Narrowing(i, to, mode);
         Arithmetic.Unary f;
-        if (!from.isFloat() && !to.isFloat()) f = a -> i.has("sat") ? clamped(Arithmetic.number(a, from), from, to) : Arithmetic.number(a, from);
+        if (!from.isFloat() && !to.isFloat()) f = sat ? a -> clamped(a, from, to) : a -> Arithmetic.number(a, from);
         else if (!from.isFloat()) f = a -> {
-            BigInteger n = BigInteger.valueOf(Arithmetic.number(a, from));
-            if (from == PtxType.U64 && n.signum() < 0) n = n.add(BigInteger.ONE.shiftLeft(64));
-            return saturated(i, n.signum() == 0 ? 0 : Rounding.round(new BigDecimal(n), Rounding.format(to), mode), to);
+            long n = Arithmetic.number(a, from);
+            boolean beyond = from == PtxType.U64 && n < 0;
+            if (!beyond && Math.abs(n) < 1L << 53) return narrow.of(n);
+            return narrow.of(Rounding.round(new BigDecimal(beyond ? new BigInteger(Long.toUnsignedString(n)) : BigInteger.valueOf(n)), Rounding.format(to), mode));
         };
         else if (!to.isFloat()) f = a -> integer(FloatArithmetic.read(a, from, ftz), from, to, mode);
         else f = a -> {
             double v = FloatArithmetic.read(a, from, ftz);
-            return narrowed(i, whole ? toWhole(v, mode) : v, to, mode);
+            return narrow.of(whole ? toWhole(v, mode) : v);
         };
         Values x = o.source(i, 1, from);
         Register d = Operands.target(i.operand(0));
@@ -53,36 +55,40 @@ final class Conversions {
         };
     }
 
-    private static long narrowed(Instruction i, double v, PtxType to, Mode mode) {
-        if (i.has("relu") && v <= 0) v = 0;
-        double r = Rounding.round(v, Rounding.format(to), mode);
-        if (i.has("satfinite") && Double.isInfinite(r)) r = Math.copySign(Rounding.format(to).largest(), r);
-        if (i.has("ftz") && Math.abs(r) < Math.scalb(1.0, Rounding.format(to).least())) r = Math.copySign(0.0, r);
-        return saturated(i, r, to);
-    }
+    /** A number made one of a floating type, as the modifiers say. */
+    private record Narrowing(PtxType to, Mode mode, boolean relu, boolean satfinite, boolean ftz, boolean sat) {
+        Narrowing(Instruction i, PtxType to, Mode mode) { this(to, mode, i.has("relu"), i.has("satfinite"), i.has("ftz"), i.has("sat")); }
 
-    private static long saturated(Instruction i, double v, PtxType to) {
-        return Rounding.bits(i.has("sat") ? v > 0 ? Math.min(v, 1) : 0 : v, to);
+        long of(double v) {
+            if (relu && v <= 0) v = 0;
+            double r = Rounding.round(v, Rounding.format(to), mode);
+            if (satfinite && Double.isInfinite(r)) r = Math.copySign(Rounding.format(to).largest(), r);
+            if (ftz && Math.abs(r) < Math.scalb(1.0, Rounding.format(to).least())) r = Math.copySign(0.0, r);
+            if (sat) r = r > 0 ? Math.min(r, 1) : 0;   // NaN becomes 0
+            return Rounding.bits(r, to);
+        }
     }
 
     private static double toWhole(double v, Mode mode) {
         return switch (mode) { case RZ -> v < 0 ? Math.ceil(v) : Math.floor(v); case RM -> Math.floor(v); case RP -> Math.ceil(v); default -> Math.rint(v); };
     }
 
-    private static long clamped(long v, PtxType from, PtxType to) {
-        BigInteger n = BigInteger.valueOf(v);
-        if (from == PtxType.U64 && v < 0) n = n.add(BigInteger.ONE.shiftLeft(64));
-        return n.max(least(to)).min(most(to)).longValue();
-    }
+    private static long least(PtxType t) { return t.isSigned() ? -1L << t.bits() - 1 : 0; }
 
-    private static BigInteger least(PtxType t) { return t.isSigned() ? BigInteger.ONE.shiftLeft(t.bits() - 1).negate() : BigInteger.ZERO; }
-    private static BigInteger most(PtxType t) { return BigInteger.ONE.shiftLeft(t.isSigned() ? t.bits() - 1 : t.bits()).subtract(BigInteger.ONE); }
+    /** The largest number of a type; of u64, which no long holds, that of s64. */
+    private static long most(PtxType t) { return t == PtxType.U64 ? Long.MAX_VALUE : (1L << (t.isSigned() ? t.bits() - 1 : t.bits())) - 1; }
+
+    private static long clamped(long bits, PtxType from, PtxType to) {
+        long n = Arithmetic.number(bits, from);
+        if (from == PtxType.U64 && n < 0) return to == PtxType.U64 ? n : most(to);
+        return Math.max(least(to), Math.min(most(to), n));
+    }
 
     /** Out of range clamps. NaN becomes 0; where a 64-bit type takes part, the highest bit alone. */
     private static long integer(double v, PtxType from, PtxType to, Mode mode) {
         if (v != v) return from == PtxType.F64 || to.bytes() == 8 ? 1L << to.bits() - 1 : 0;
         double w = toWhole(v, mode);
-        if (Double.isInfinite(w)) return (w > 0 ? most(to) : least(to)).longValue();
-        return new BigDecimal(w).toBigInteger().max(least(to)).min(most(to)).longValue();
+        if (to == PtxType.U64 && w >= 0x1p63) return w >= 0x1p64 ? -1 : (long) (w - 0x1p63) | Long.MIN_VALUE;
+        return Math.max(least(to), Math.min(most(to), (long) w));   // the cast clamps to s64
     }
 }

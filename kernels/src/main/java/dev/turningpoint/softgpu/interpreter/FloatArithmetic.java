@@ -6,6 +6,8 @@ import dev.turningpoint.softgpu.ptx.Instruction;
 import dev.turningpoint.softgpu.ptx.PtxType;
 
 import java.math.BigDecimal;
+import java.math.MathContext;
+import java.math.RoundingMode;
 
 /**
  * Floating arithmetic: the exact result, rounded once. Approximate operations are computed in double and rounded to nearest, so they are more exact than the
@@ -52,12 +54,16 @@ final class FloatArithmetic {
 
     private static long sign(PtxType t) { return 1L << t.bits() - 1; }
 
-    /** The result of an instruction: flushed, saturated or without its negative part, as the modifiers say. */
-    private static long result(Instruction i, double v, PtxType t) {
-        v = flushed(v, t, i.has("ftz"));
-        if (i.has("sat")) v = v > 0 ? Math.min(v, 1) : 0;   // NaN becomes 0
-        if (i.has("relu") && v <= 0) v = 0;
-        return Rounding.bits(v, t);
+    /** What an instruction does to its rounded result: flushes it, saturates it, drops its negative part. */
+    private record Finish(PtxType type, boolean ftz, boolean sat, boolean relu) {
+        Finish(Instruction i, PtxType t) { this(t, i.has("ftz"), i.has("sat"), i.has("relu")); }
+
+        long of(double v) {
+            v = flushed(v, type, ftz);
+            if (sat) v = v > 0 ? Math.min(v, 1) : 0;   // NaN becomes 0
+            if (relu && v <= 0) v = 0;
+            return Rounding.bits(v, type);
+        }
     }
 
     // ---- one operand
@@ -66,17 +72,18 @@ final class FloatArithmetic {
         boolean ftz = i.has("ftz"), approximate = i.has("approx");
         Format f = Rounding.format(t);
         Mode mode = Rounding.mode(i);
+        var end = new Finish(i, t);
         return switch (i.opcode()) {
             case "neg" -> ftz ? a -> Rounding.bits(-read(a, t, true), t) : a -> a ^ sign(t);
             case "abs" -> ftz ? a -> Rounding.bits(Math.abs(read(a, t, true)), t) : a -> a & ~sign(t);
-            case "rcp" -> a -> result(i, approximate ? Rounding.round(1 / read(a, t, ftz), f, Mode.RN) : quotient(1, read(a, t, ftz), f, mode), t);
-            case "sqrt" -> a -> result(i, approximate ? Rounding.round(Math.sqrt(read(a, t, ftz)), f, Mode.RN) : root(read(a, t, ftz), f, mode), t);
-            case "rsqrt" -> a -> result(i, Rounding.round(1 / Math.sqrt(read(a, t, ftz)), f, Mode.RN), t);
-            case "sin" -> a -> result(i, Rounding.round(Math.sin(read(a, t, ftz)), f, Mode.RN), t);
-            case "cos" -> a -> result(i, Rounding.round(Math.cos(read(a, t, ftz)), f, Mode.RN), t);
-            case "lg2" -> a -> result(i, Rounding.round(Math.log(read(a, t, ftz)) / Math.log(2), f, Mode.RN), t);
-            case "ex2" -> a -> result(i, Rounding.round(Math.pow(2, read(a, t, ftz)), f, Mode.RN), t);
-            case "tanh" -> a -> result(i, Rounding.round(Math.tanh(read(a, t, ftz)), f, Mode.RN), t);
+            case "rcp" -> a -> end.of(approximate ? Rounding.round(1 / read(a, t, ftz), f, Mode.RN) : quotient(1, read(a, t, ftz), f, mode));
+            case "sqrt" -> a -> end.of(approximate ? Rounding.round(Math.sqrt(read(a, t, ftz)), f, Mode.RN) : root(read(a, t, ftz), f, mode));
+            case "rsqrt" -> a -> end.of(Rounding.round(1 / Math.sqrt(read(a, t, ftz)), f, Mode.RN));
+            case "sin" -> a -> end.of(Rounding.round(Math.sin(read(a, t, ftz)), f, Mode.RN));
+            case "cos" -> a -> end.of(Rounding.round(Math.cos(read(a, t, ftz)), f, Mode.RN));
+            case "lg2" -> a -> end.of(Rounding.round(Math.log(read(a, t, ftz)) / Math.log(2), f, Mode.RN));
+            case "ex2" -> a -> end.of(Rounding.round(Math.pow(2, read(a, t, ftz)), f, Mode.RN));
+            case "tanh" -> a -> end.of(Rounding.round(Math.tanh(read(a, t, ftz)), f, Mode.RN));
             default -> throw o.refuse(i, "");
         };
     }
@@ -101,26 +108,28 @@ final class FloatArithmetic {
         Format f = Rounding.format(t);
         Mode mode = Rounding.mode(i);
         if (i.operands().size() > 3) throw o.refuse(i, "with three operands");
+        boolean least = i.is("min");
+        var end = new Finish(i, t);
         return switch (i.opcode()) {
             case "add" -> t == PtxType.F32 && mode == Mode.RN && !ftz && !i.has("sat") ? (a, b) -> Rounding.bits(Float.intBitsToFloat((int) a) + Float.intBitsToFloat((int) b), t)
-                    : (a, b) -> result(i, sum(read(a, t, ftz), read(b, t, ftz), f, mode), t);
-            case "sub" -> (a, b) -> result(i, sum(read(a, t, ftz), -read(b, t, ftz), f, mode), t);
-            case "mul" -> t == PtxType.F64 ? (a, b) -> result(i, product(Rounding.value(a, t), Rounding.value(b, t), mode), t)
-                    : (a, b) -> result(i, Rounding.round(read(a, t, ftz) * read(b, t, ftz), f, mode), t);   // the product of two floats fits a double
-            case "div" -> (a, b) -> result(i, quotient(read(a, t, ftz), read(b, t, ftz), f, mode), t);
+                    : (a, b) -> end.of(sum(read(a, t, ftz), read(b, t, ftz), f, mode));
+            case "sub" -> (a, b) -> end.of(sum(read(a, t, ftz), -read(b, t, ftz), f, mode));
+            case "mul" -> t == PtxType.F64 ? (a, b) -> end.of(product(Rounding.value(a, t), Rounding.value(b, t), mode))
+                    : (a, b) -> end.of(Rounding.round(read(a, t, ftz) * read(b, t, ftz), f, mode));   // the product of two floats fits a double
+            case "div" -> (a, b) -> end.of(quotient(read(a, t, ftz), read(b, t, ftz), f, mode));
             case "min", "max" -> (a, b) -> {
                 double x = read(a, t, ftz), y = read(b, t, ftz);
-                if (xorsign) { double s = Math.copySign(1, x) * Math.copySign(1, y); return result(i, Math.copySign(extreme(i, Math.abs(x), Math.abs(y), nan), s), t); }
-                return result(i, extreme(i, x, y, nan), t);
+                if (xorsign) { double s = Math.copySign(1, x) * Math.copySign(1, y); return end.of(Math.copySign(extreme(least, Math.abs(x), Math.abs(y), nan), s)); }
+                return end.of(extreme(least, x, y, nan));
             };
             default -> throw o.refuse(i, "");
         };
     }
 
-    private static double extreme(Instruction i, double x, double y, boolean nan) {
+    private static double extreme(boolean least, double x, double y, boolean nan) {
         if (!nan && x != x) return y;
         if (!nan && y != y) return x;
-        return i.is("min") ? Math.min(x, y) : Math.max(x, y);
+        return least ? Math.min(x, y) : Math.max(x, y);
     }
 
     private static Arithmetic.Ternary third(Instruction i, Operands o, PtxType t) {
@@ -128,28 +137,32 @@ final class FloatArithmetic {
         Format f = Rounding.format(t);
         Mode mode = Rounding.mode(i);
         if (!i.is("fma") && !i.is("mad")) throw o.refuse(i, "");
+        var end = new Finish(i, t);
         if (t == PtxType.F32 && mode == Mode.RN && !ftz && !i.has("sat"))
             return (a, b, c) -> Rounding.bits(Math.fma(Float.intBitsToFloat((int) a), Float.intBitsToFloat((int) b), Float.intBitsToFloat((int) c)), t);
         if (t == PtxType.F64 && mode == Mode.RN)
             return (a, b, c) -> Rounding.bits(Math.fma(Double.longBitsToDouble(a), Double.longBitsToDouble(b), Double.longBitsToDouble(c)), t);
         return (a, b, c) -> {
             double x = read(a, t, ftz), y = read(b, t, ftz), z = read(c, t, ftz);
-            if (!Double.isFinite(x) || !Double.isFinite(y) || !Double.isFinite(z)) return result(i, x * y + z, t);
+            if (!Double.isFinite(x) || !Double.isFinite(y) || !Double.isFinite(z)) return end.of(x * y + z);
+            if (f != Format.F64) return end.of(sum(x * y, z, f, mode));   // the product of two floats fits a double
             BigDecimal exact = new BigDecimal(x).multiply(new BigDecimal(y)).add(new BigDecimal(z));
-            return result(i, exact.signum() == 0 ? zero(Math.copySign(1, x) * Math.copySign(1, y) < 0, Math.copySign(1, z) < 0, x == 0 || y == 0, mode) : Rounding.round(exact, f, mode), t);
+            return end.of(exact.signum() == 0 ? zero(Math.copySign(1, x) * Math.copySign(1, y) < 0, Math.copySign(1, z) < 0, mode) : Rounding.round(exact, f, mode));
         };
     }
 
     /** A sum of 0: the sign of both, else +0, or -0 when rounding down. */
-    private static double zero(boolean minusA, boolean minusB, boolean bothZero, Mode mode) {
-        return bothZero && minusA == minusB ? minusA ? -0.0 : 0.0 : mode == Mode.RM ? -0.0 : 0.0;
-    }
+    private static double zero(boolean minusA, boolean minusB, Mode mode) { return (minusA == minusB ? minusA : mode == Mode.RM) ? -0.0 : 0.0; }
+
+    // Of the formats shorter than f64 a double holds the result with digits to spare; what it loses counts as one odd digit at its end.
 
     private static double sum(double a, double b, Format f, Mode mode) {
-        if (!Double.isFinite(a) || !Double.isFinite(b)) return a + b;
-        if (f == Format.F64 && mode == Mode.RN) return a + b;
-        BigDecimal exact = new BigDecimal(a).add(new BigDecimal(b));
-        return exact.signum() == 0 ? zero(Math.copySign(1, a) < 0, Math.copySign(1, b) < 0, a == 0, mode) : Rounding.round(exact, f, mode);
+        double s = a + b;
+        if (!Double.isFinite(s) && f != Format.F64 || !Double.isFinite(a) || !Double.isFinite(b) || f == Format.F64 && mode == Mode.RN) return s;
+        if (a == -b) return zero(Math.copySign(1, a) < 0, Math.copySign(1, b) < 0, mode);
+        if (f == Format.F64) return Rounding.round(new BigDecimal(a).add(new BigDecimal(b)), f, mode);
+        double part = s - a;
+        return Rounding.round(Rounding.odd(s, a - (s - part) + (b - part)), f, mode);   // Knuth's two-sum
     }
 
     private static double product(double a, double b, Mode mode) {
@@ -157,14 +170,18 @@ final class FloatArithmetic {
         return Rounding.round(new BigDecimal(a).multiply(new BigDecimal(b)), Format.F64, mode);
     }
 
-    /** The quotient is never a tie of a shorter format, so enough digits, cut towards zero and marked as inexact, round right. */
     private static double quotient(double a, double b, Format f, Mode mode) {
-        if (a == 0 || b == 0 || !Double.isFinite(a) || !Double.isFinite(b) || f == Format.F64 && mode == Mode.RN) return a / b;
-        return Rounding.round(new BigDecimal(a).divide(new BigDecimal(b), new java.math.MathContext(1200, java.math.RoundingMode.DOWN)), f, mode);
+        double q = a / b;
+        if (a == 0 || b == 0 || !Double.isFinite(a) || !Double.isFinite(b) || f == Format.F64 && mode == Mode.RN) return q;
+        // Of a double the quotient has no end: enough digits, cut towards zero and marked as inexact, round right, since it is never a tie.
+        if (f == Format.F64) return Rounding.round(new BigDecimal(a).divide(new BigDecimal(b), new MathContext(1200, RoundingMode.DOWN)), f, mode);
+        return Rounding.round(Rounding.odd(q, Math.fma(-q, b, a) / b), f, mode);
     }
 
     private static double root(double a, Format f, Mode mode) {
-        if (!(a > 0) || Double.isInfinite(a) || f == Format.F64 && mode == Mode.RN) return Math.sqrt(a);
-        return Rounding.round(new BigDecimal(a).sqrt(new java.math.MathContext(60, java.math.RoundingMode.DOWN)), f, mode);
+        double q = Math.sqrt(a);
+        if (!(a > 0) || Double.isInfinite(a) || f == Format.F64 && mode == Mode.RN) return q;
+        if (f == Format.F64) return Rounding.round(new BigDecimal(a).sqrt(new MathContext(60, RoundingMode.DOWN)), f, mode);
+        return Rounding.round(Rounding.odd(q, Math.fma(-q, q, a)), f, mode);
     }
 }

@@ -327,7 +327,7 @@ public final class Interpreter {
                     return count;
                 }
                 case TRAP -> {
-                    if (lanes != 0) throw fault(Kind.TRAP, w, Integer.numberOfTrailingZeros(lanes), "trap");
+                    if (lanes != 0) throw fault(Kind.LAUNCH_FAILED, w, Integer.numberOfTrailingZeros(lanes), "trap");
                     pc++;
                 }
                 case YIELD -> {

@@ -13,8 +13,6 @@ import java.util.List;
 final class MatrixProducts {
     private MatrixProducts() {}
 
-    private static List<Operand> elements(Operand o) { return o instanceof Operand.Vector v ? v.elements() : List.of(o); }
-
     static Operation operation(Instruction i, Operands o) {
         int k = i.has("m16n8k16") ? 16 : i.has("m16n8k8") ? 8 : 0;
         int col = i.modifiers().indexOf("col");
@@ -25,7 +23,7 @@ final class MatrixProducts {
         boolean single = t == PtxType.TF32;
         if (!single && t != PtxType.F16 && t != PtxType.BF16 || single && k != 8) throw o.refuse(i, "");
         Values[] a = sources(i, o, 1), b = sources(i, o, 2), c = sources(i, o, 3);
-        List<Operand> d = elements(i.operand(0));
+        List<Operand> d = i.operand(0).elements();
         double[][] x = new double[16][k], y = new double[k][8], z = new double[16][8];
         int per = single ? 1 : 2;   // elements of a register
         return (w, lanes) -> {
@@ -56,7 +54,7 @@ final class MatrixProducts {
     }
 
     private static Values[] sources(Instruction i, Operands o, int n) {
-        return elements(i.operand(n)).stream().map(e -> o.source(i, e, PtxType.B32)).toArray(Values[]::new);
+        return i.operand(n).elements().stream().map(e -> o.source(i, e, PtxType.B32)).toArray(Values[]::new);
     }
 
     /** Of tf32 the hardware reads the upper 19 bits. */

@@ -171,8 +171,6 @@ final class MemoryOperations {
         return StateSpace.GENERIC;
     }
 
-    private static List<Operand> elements(Operand o) { return o instanceof Operand.Vector v ? v.elements() : List.of(o); }
-
     // ---- bytes
 
     private static long read(long at, int bytes) {
@@ -201,7 +199,7 @@ final class MemoryOperations {
 
     Operation load(Instruction i) {
         PtxType t = i.type();
-        List<Operand> to = elements(i.operand(0));
+        List<Operand> to = i.operand(0).elements();
         boolean wide = t == PtxType.B128;
         int bytes = t.bytes();
         var place = new Place(i, i.operand(1), space(i), bytes * to.size());
@@ -224,7 +222,7 @@ final class MemoryOperations {
 
     Operation store(Instruction i) {
         PtxType t = i.type();
-        List<Operand> from = elements(i.operand(1));
+        List<Operand> from = i.operand(1).elements();
         int bytes = t.bytes();
         boolean wide = t == PtxType.B128;
         var place = new Place(i, i.operand(0), space(i), bytes * from.size());
@@ -254,7 +252,7 @@ final class MemoryOperations {
         String op = null;
         for (String m : i.modifiers()) switch (m) { case "add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec" -> op = m; default -> { } }
         if (op == null) throw operands.refuse(i, "");
-        List<Operand> b = elements(i.operand(a + 1)), d = result ? elements(i.operand(0)) : List.of();
+        List<Operand> b = i.operand(a + 1).elements(), d = result ? i.operand(0).elements() : List.of();
         boolean cas = op.equals("cas");
         int width = b.size(), bytes = t.bytes();
         var place = new Place(i, i.operand(a), space(i), bytes * width);
@@ -391,7 +389,7 @@ final class MemoryOperations {
 
     Operation loadMatrix(Instruction i) {
         if (!i.has("m8n8") || !i.has("b16")) throw operands.refuse(i, "");
-        List<Operand> d = elements(i.operand(0));
+        List<Operand> d = i.operand(0).elements();
         boolean transposed = i.has("trans");
         var place = new Place(i, i.operand(1), space(i), 16);
         int named = d.size() == 4 ? -1 : (1 << 8 * d.size()) - 1;
@@ -415,7 +413,7 @@ final class MemoryOperations {
 
     Operation storeMatrix(Instruction i) {
         if (!i.has("m8n8") || !i.has("b16")) throw operands.refuse(i, "");
-        List<Operand> from = elements(i.operand(1));
+        List<Operand> from = i.operand(1).elements();
         boolean transposed = i.has("trans");
         var place = new Place(i, i.operand(0), space(i), 16);
         int named = from.size() == 4 ? -1 : (1 << 8 * from.size()) - 1;

@@ -24,9 +24,7 @@ final class Operands {
         this.kernel = kernel;
     }
 
-    PtxException refuse(Instruction i, String why) {
-        return new PtxException(kernel.module(), i.line(), "the software GPU does not serve '" + i.name() + "'" + (why.isEmpty() ? "" : ": " + why) + " (kernel " + kernel.name() + ")");
-    }
+    PtxException refuse(Instruction i, String why) { return kernel.refusal(i, why); }
 
     static long mask(int bytes) { return bytes >= 8 ? -1 : (1L << bytes * 8) - 1; }
 

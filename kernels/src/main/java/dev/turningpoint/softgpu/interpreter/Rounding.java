@@ -62,6 +62,12 @@ final class Rounding {
         return Math.copySign(stays ? f.largest() : Double.POSITIVE_INFINITY, r);
     }
 
+    /** The double that stands for {@code v + lost}, where v is that sum rounded: its last digit is odd if anything is lost, so that a shorter format rounds as the sum would. */
+    static double odd(double v, double lost) {
+        if (lost == 0 || (Double.doubleToRawLongBits(v) & 1) != 0) return v;
+        return lost > 0 ? Math.nextUp(v) : Math.nextDown(v);
+    }
+
     /** Any number but 0, rounded once. */
     static double round(BigDecimal v, Format f, Mode mode) {
         double near = v.doubleValue();

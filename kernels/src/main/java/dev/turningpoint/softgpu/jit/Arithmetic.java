@@ -60,7 +60,7 @@ final class Arithmetic {
                 else put(ir.select(y, vec, get(3, "i1"), get(1, y), get(2, y)), y);
             }
             case "slct" -> {
-                List<PtxType> both = KernelAnalysis.types(i);
+                List<PtxType> both = i.types();
                 String y = natural(both.get(0)), c = natural(both.get(1));
                 String q = ir.compare(both.get(1).isFloat() ? "oge" : "sge", c, vec, get(3, c), constant(c, 0));
                 put(ir.select(y, vec, q, get(1, y), get(2, y)), y);
@@ -143,7 +143,7 @@ final class Arithmetic {
     // ---- comparisons
 
     private void compare(boolean predicate) {
-        List<PtxType> types = KernelAnalysis.types(i);
+        List<PtxType> types = i.types();
         PtxType t = types.get(types.size() - 1);
         String cmp = i.modifiers().get(0), logic = null;
         for (String m : i.modifiers()) if (m.equals("and") || m.equals("or") || m.equals("xor")) logic = m;
@@ -328,7 +328,7 @@ final class Arithmetic {
             put(ir.intrinsic(left ? "fshl" : "fshr", "i32", vec, hi, lo, m), "i32");
             return;
         }
-        String w = op("or", "i64", op("shl", "i64", ir.cast("zext", "i32", "i64", vec, hi), constant("i64", 32)), ir.cast("zext", "i32", "i64", vec, lo));
+        String w = eightBytes(lo, hi);
         String c = ir.cast("zext", "i32", "i64", vec, ir.intrinsic("umin", "i32", vec, n, constant("i32", 32)));
         String r = left ? op("lshr", "i64", op("shl", "i64", w, c), constant("i64", 32)) : op("lshr", "i64", w, c);
         put(ir.cast("trunc", "i64", "i32", vec, r), "i32");
@@ -371,13 +371,16 @@ final class Arithmetic {
         put(op("or", y, in, op("and", y, b, op("xor", y, m, constant(y, -1)))), y);
     }
 
+    private String eightBytes(String low, String high) {
+        return op("or", "i64", ir.cast("zext", "i32", "i64", vec, low), op("shl", "i64", ir.cast("zext", "i32", "i64", vec, high), constant("i64", 32)));
+    }
+
     private void permute() {
         for (String m : PERMUTATIONS.keySet()) if (i.has(m)) { permute(PERMUTATIONS.get(m)); return; }
         Long sel = k.analysis.of(i.operand(3)).value();
         // An operand of which no byte is taken may vary where the result does not: it is not read.
         boolean first = sel == null || (~sel & 0x4444) != 0, second = sel == null || (sel & 0x4444) != 0;
-        String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, first ? get(1, "i32") : constant("i32", 0)),
-                op("shl", "i64", ir.cast("zext", "i32", "i64", vec, second ? get(2, "i32") : constant("i32", 0)), constant("i64", 32)));
+        String w = eightBytes(first ? get(1, "i32") : constant("i32", 0), second ? get(2, "i32") : constant("i32", 0));
         String r = null;
         for (int b = 0; b < 4; b++) {
             String x;
@@ -406,8 +409,7 @@ final class Arithmetic {
             "ecr", new int[][]{{0, 0, 0, 0}, {0, 1, 1, 1}, {0, 1, 2, 2}, {0, 1, 2, 3}}, "rc16", new int[][]{{0, 1, 0, 1}, {2, 3, 2, 3}, {0, 1, 0, 1}, {2, 3, 2, 3}});
 
     private void permute(int[][] bytes) {
-        String w = op("or", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")),
-                op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(2, "i32")), constant("i64", 32)));
+        String w = eightBytes(get(1, "i32"), get(2, "i32"));
         String c = op("and", "i32", get(3, "i32"), constant("i32", 3)), r = constant("i32", 0);
         for (int n = 0; n < 4; n++) {
             String v = constant("i32", 0);
@@ -442,7 +444,7 @@ final class Arithmetic {
     }
 
     private void dp4a() {
-        List<PtxType> t = KernelAnalysis.types(i);
+        List<PtxType> t = i.types();
         String a = get(1, "i32"), b = get(2, "i32"), r = get(3, "i32");
         for (int n = 0; n < 4; n++) {
             String[] x = {a, b};
@@ -455,7 +457,7 @@ final class Arithmetic {
 
     /** Two 16-bit elements of a with the lower or upper two bytes of b. */
     private void dp2a() {
-        List<PtxType> t = KernelAnalysis.types(i);
+        List<PtxType> t = i.types();
         String a = get(1, "i32"), b = get(2, "i32"), r = get(3, "i32");
         for (int n = 0; n < 2; n++) {
             int at = 8 * (n + (i.has("hi") ? 2 : 0));
@@ -713,7 +715,7 @@ final class Arithmetic {
     // ---- conversions
 
     private void convert() {
-        List<PtxType> types = KernelAnalysis.types(i);
+        List<PtxType> types = i.types();
         if (types.size() < 2 || i.has("pack")) throw k.refuse(i, "");
         PtxType to = types.get(0), from = types.get(types.size() - 1);
         if (to == PtxType.BF16X2 || to == PtxType.F16X2) {

@@ -116,9 +116,7 @@ final class KernelEmitter {
         if (!local.get(r.id())) ir.line("store " + type + " " + v + ", ptr " + slot(r));
     }
 
-    PtxException refuse(Instruction i, String why) {
-        return new PtxException(kernel.module(), i.line(), "the software GPU does not serve '" + i.name() + "'" + (why.isEmpty() ? "" : ": " + why) + " (kernel " + kernel.name() + ")");
-    }
+    PtxException refuse(Instruction i, String why) { return kernel.refusal(i, why); }
 
     /** Adds a helper function's text once. */
     void helper(String name, java.util.function.Supplier<String> text) {

@@ -20,15 +20,13 @@ final class Matrix {
 
     Matrix(KernelEmitter k) { this.k = k; this.ir = k.ir; }
 
-    private List<Operand> elements(Operand o) { return o instanceof Operand.Vector v ? v.elements() : List.of(o); }
-
     void mma(Instruction i) {
         boolean k16 = i.has("m16n8k16"), k8 = i.has("m16n8k8");
         if (!i.has("row") || !i.has("col") || !k16 && !k8) throw k.refuse(i, "");
         List<String> types = i.modifiers().subList(i.modifiers().indexOf("col") + 1, i.modifiers().size());
         if (types.size() != 4 || !types.get(0).equals("f32") || !types.get(3).equals("f32")) throw k.refuse(i, "");
         String kind = types.get(1);
-        List<Operand> d = elements(i.operand(0)), a = elements(i.operand(1)), b = elements(i.operand(2)), c = elements(i.operand(3));
+        List<Operand> d = i.operand(0).elements(), a = i.operand(1).elements(), b = i.operand(2).elements(), c = i.operand(3).elements();
         var av = new ArrayList<String>();
         var bv = new ArrayList<String>();
         for (Operand o : a) av.add(k.vector(o, "i32"));
@@ -94,7 +92,7 @@ final class Matrix {
     /** Lane 8 m + r holds the address of row r of matrix m: eight 16-byte loads a matrix, then a shuffle if transposed. */
     void ldmatrix(Instruction i) {
         if (!i.has("m8n8") || !i.has("b16")) throw k.refuse(i, "");
-        List<Operand> d = elements(i.operand(0));
+        List<Operand> d = i.operand(0).elements();
         if (!(i.operand(1) instanceof Operand.Address at)) throw k.refuse(i, "");
         Shape s = k.analysis.of(at.base());
         boolean shared = i.has("shared") || i.modifiers().contains("shared::cta");

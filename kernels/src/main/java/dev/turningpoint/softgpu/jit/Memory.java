@@ -133,7 +133,7 @@ final class Memory {
 
     void load(Instruction i) {
         PtxType t = i.type();
-        List<Operand> to = i.operand(0) instanceof Operand.Vector v ? v.elements() : List.of(i.operand(0));
+        List<Operand> to = i.operand(0).elements();
         Place p = place(i, i.operand(1));
         boolean invariant = i.has("nc") || p.space.equals("param") || p.space.equals("const");
         if (t == PtxType.B128) throw k.refuse(i, "");
@@ -225,7 +225,7 @@ final class Memory {
     void store(Instruction i) {
         PtxType t = i.type();
         if (t == PtxType.B128) throw k.refuse(i, "");
-        List<Operand> from = i.operand(1) instanceof Operand.Vector v ? v.elements() : List.of(i.operand(1));
+        List<Operand> from = i.operand(1).elements();
         Place p = place(i, i.operand(0));
         String y = KernelEmitter.typeOf(t);
         if (p.shape.isUniform()) {

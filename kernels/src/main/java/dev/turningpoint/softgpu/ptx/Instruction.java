@@ -1,6 +1,7 @@
 package dev.turningpoint.softgpu.ptx;
 
 import java.util.List;
+import java.util.Objects;
 
 /** One instruction: guard, opcode with modifiers, operands, and the line it stands on. */
 public final class Instruction {
@@ -41,6 +42,9 @@ public final class Instruction {
         }
         return null;
     }
+
+    /** All modifiers that are types, in order. */
+    public List<PtxType> types() { return modifiers.stream().map(PtxType::of).filter(Objects::nonNull).toList(); }
 
     /** Opcode with modifiers as written, e.g. {@code ld.global.v4.f32}. */
     public String name() { return modifiers.isEmpty() ? opcode : opcode + "." + String.join(".", modifiers); }

@@ -4,6 +4,9 @@ import java.util.List;
 
 /** An operand of an instruction. */
 public sealed interface Operand {
+    /** The elements of a vector; of any other operand itself alone. */
+    default List<Operand> elements() { return List.of(this); }
+
     /** A register, possibly a predicate taken negated ({@code !%p1}). */
     record Reg(Register register, boolean negated) implements Operand {
         @Override public String toString() { return (negated ? "!" : "") + register; }

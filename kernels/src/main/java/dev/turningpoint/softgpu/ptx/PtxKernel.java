@@ -37,6 +37,11 @@ public final class PtxKernel {
         this.maxThreads = maxThreads;
     }
 
+    /** The error for an instruction that is not served, naming its line; {@code why} may be empty. */
+    public PtxException refusal(Instruction i, String why) {
+        return new PtxException(module, i.line(), "the software GPU does not serve '" + i.name() + "'" + (why.isEmpty() ? "" : ": " + why) + " (kernel " + name + ")");
+    }
+
     /** Name of the module, for messages. */
     public String module() { return module; }
     public String name() { return name; }

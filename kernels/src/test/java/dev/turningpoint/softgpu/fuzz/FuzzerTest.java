@@ -8,12 +8,12 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class FuzzerTest {
-    private static final Fuzzer FUZZER = new Fuzzer();
+import java.util.function.UnaryOperator;
 
+class FuzzerTest {
     @Test
     void compiledCodeAndTheInterpreterAgree() {
-        for (long seed = 1; seed <= 80; seed++) assertNull(FUZZER.difference(seed));
+        for (long seed = 1; seed <= 80; seed++) assertNull(new Fuzzer(seed).shrunkDifference(UnaryOperator.identity()));
     }
 
     /** Each is a mistake a translator could make: of sign, rounding, flushing, clamping, lanes, order, predicates. */
@@ -23,9 +23,10 @@ class FuzzerTest {
     void aPlantedMistakeIsFound(String right, String wrong) {
         int tried = 0;
         for (long seed = 1; tried < 40; seed++) {
-            if (!Fuzzer.text(seed).contains(right)) continue;
+            var fuzzer = new Fuzzer(seed);
+            if (!fuzzer.text().contains(right)) continue;
             tried++;
-            if (FUZZER.plainDifference(seed, text -> text.replace(right, wrong)) != null) return;
+            if (fuzzer.difference(text -> text.replace(right, wrong)) != null) return;
         }
         fail(right + " taken for " + wrong + " in none of " + tried + " kernels that have it");
     }
@@ -33,11 +34,11 @@ class FuzzerTest {
     @Test
     void aDifferenceIsShrunkToWhatShowsIt() {
         for (long seed = 1; ; seed++) {
-            String found = FUZZER.difference(seed, text -> text.replace("xor.b32", "or.b32"));
+            var fuzzer = new Fuzzer(seed);
+            String found = fuzzer.shrunkDifference(text -> text.replace("xor.b32", "or.b32"));
             if (found == null) continue;
-            String kernel = Fuzzer.text(seed);
             assertTrue(found.contains("seed " + seed) && found.contains("xor.b32"), found);
-            assertTrue(found.lines().count() < kernel.lines().count(), found);
+            assertTrue(found.lines().count() < fuzzer.text().lines().count(), found);
             return;
         }
     }

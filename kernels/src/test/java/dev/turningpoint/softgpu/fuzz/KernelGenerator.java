@@ -8,19 +8,17 @@ import java.util.Random;
  * Floats never turn into integers by their bits, so that the bits of a NaN, which no manual fixes, stay where they are told apart.
  */
 final class KernelGenerator {
-    /** Registers of a kind: their type, name prefix and count. {@code floating} ones compare equal where both are NaN. */
+    /** Registers of a kind: their type, name prefix and count. */
     enum Kind {
-        B32("b32", "%r", 6, false), B64("b64", "%rd", 3, false), F32("f32", "%f", 5, true), F64("f64", "%d", 3, true), F16("b16", "%h", 2, true), BF16("b16", "%g", 2, true);
+        B32("b32", "%r", 6), B64("b64", "%rd", 3), F32("f32", "%f", 5), F64("f64", "%d", 3), F16("b16", "%h", 2), BF16("b16", "%g", 2);
 
         final String type, prefix;
         final int count;
-        final boolean floating;
 
-        Kind(String type, String prefix, int count, boolean floating) {
+        Kind(String type, String prefix, int count) {
             this.type = type;
             this.prefix = prefix;
             this.count = count;
-            this.floating = floating;
         }
     }
 
@@ -68,6 +66,16 @@ final class KernelGenerator {
             n -= k.count;
         }
         throw new IndexOutOfBoundsException();
+    }
+
+    /** The name of the n-th value a thread stores. */
+    static String name(int n) {
+        Kind kind = kind(n);
+        for (Kind k : Kind.values()) {
+            if (k == kind) break;
+            n -= k.count;
+        }
+        return kind.prefix + n;
     }
 
     /** A module with one entry {@code f(in, out)}: 8 bytes a register and thread, thread after thread. */
