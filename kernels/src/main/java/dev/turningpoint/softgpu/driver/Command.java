@@ -161,7 +161,7 @@ final class Command implements Task {
             case KERNEL -> {
                 int fault;
                 try {
-                    fault = self.job.run(self, this, (long) gx * gy * gz);
+                    fault = code.launch(self, this, gx, gy, gz, params);
                 } catch (KernelFault e) {
                     failKernel(self.stream().context, code(e.kind()), e.getMessage());
                     return;
@@ -250,10 +250,7 @@ final class Command implements Task {
             case ILLEGAL_ADDRESS -> Code.ILLEGAL_ADDRESS;
             case MISALIGNED_ADDRESS -> Code.MISALIGNED_ADDRESS;
             case ILLEGAL_INSTRUCTION -> Code.ILLEGAL_INSTRUCTION;
-            case INVALID_ADDRESS_SPACE -> Code.INVALID_ADDRESS_SPACE;
-            case ASSERT -> Code.ASSERT;
-            case HARDWARE_STACK_ERROR -> Code.HARDWARE_STACK_ERROR;
-            case TRAP, LAUNCH_FAILED -> Code.LAUNCH_FAILED;
+            case LAUNCH_FAILED -> Code.LAUNCH_FAILED;
         };
     }
 

@@ -1,8 +1,10 @@
 package dev.turningpoint.softgpu.driver;
 
 import dev.turningpoint.softgpu.interpreter.Interpreter;
+import dev.turningpoint.softgpu.interpreter.KernelFault;
 import dev.turningpoint.softgpu.interpreter.Launch;
 import dev.turningpoint.softgpu.interpreter.Observer;
+import dev.turningpoint.softgpu.interpreter.Watch;
 import dev.turningpoint.softgpu.jit.CompiledKernel;
 import dev.turningpoint.softgpu.jit.KernelCompiler;
 import dev.turningpoint.softgpu.ptx.PtxException;
@@ -14,12 +16,15 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
+import java.util.concurrent.ConcurrentHashMap;
 
 /** A kernel of a loaded module, with its compiled forms. */
 final class Function {
     static final long DEFAULT_SHARED = 48 << 10, MOST_SHARED = 227 << 10;
     /** {@code -Dturningpoint.software.interpret=true}: kernels are interpreted, instruction by instruction and lane by lane, every address looked up before it is touched. */
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
+    /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */
+    private static final Watch WATCH = null;
     private static final KernelCompiler COMPILER = new KernelCompiler();
     private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT,
             ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG,
@@ -40,32 +45,45 @@ final class Function {
         dynamicShared = (int) Math.max(0, DEFAULT_SHARED - kernel.staticShared());
     }
 
-    /** Compiled for one block shape. */
-    static final class Variant {
+    /** Ready for one block shape. */
+    abstract static class Variant {
         final Function function;
-        final CompiledKernel code;
         final int bx, by, bz, shared;
-        private final MemorySegment address;
-        /** With {@link #INTERPRET}: each thread's own, in place of the code. */
-        private final ThreadLocal<Interpreter> interpreter;
         volatile float nanosPerBlock;
 
-        private Variant(Function function, CompiledKernel code, int bx, int by, int bz, int shared) {
+        private Variant(Function function, int bx, int by, int bz, int shared) {
             this.function = function;
-            this.code = code;
             this.bx = bx;
             this.by = by;
             this.bz = bz;
             this.shared = shared;
-            address = code == null ? MemorySegment.NULL : MemorySegment.ofAddress(code.address());
-            interpreter = code == null ? ThreadLocal.withInitial(() -> new Interpreter(function.module.ptx, function.kernel, Memory::onDevice)) : null;
         }
 
+        /**
+         * Runs the grid of a command on the stream's thread and idle workers; 0 or a fault code of {@link CompiledKernel}.
+         *
+         * @throws KernelFault with the place of what went wrong, where that is known
+         */
+        int launch(StreamQueue.Executor stream, Command command, int gx, int gy, int gz, long params) {
+            return stream.job.run(stream, command, (long) gx * gy * gz);
+        }
+
+        /** Runs the blocks {@code [first, end)} of a grid; 0 or a fault code of {@link CompiledKernel}. */
+        abstract int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz);
+    }
+
+    private static final class Compiled extends Variant {
+        private final CompiledKernel code;
+        private final MemorySegment address;
+
+        Compiled(Function function, int bx, int by, int bz, int shared) {
+            super(function, bx, by, bz, shared);
+            code = COMPILER.compile(function.module.ptx, function.kernel.name(), bx, by, bz, shared);
+            address = MemorySegment.ofAddress(code.address());
+        }
+
+        @Override
         int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz) {
-            if (code == null) {
-                interpreter.get().run(new Launch(function.module.ptx, function.kernel, gx, gy, gz, bx, by, bz, shared, params), first, end, Observer.NONE);
-                return CompiledKernel.OK;
-            }
             try {
                 return (int) CALL.invokeExact(address, params, thread.scratch(code.scratchBytes()), first, end, gx, gy, gz);
             } catch (RuntimeException | Error e) {
@@ -76,25 +94,80 @@ final class Function {
         }
     }
 
+    private static class Interpreted extends Variant {
+        /** An interpreter belongs to one thread. */
+        private final ThreadLocal<Interpreter> interpreter = ThreadLocal.withInitial(() -> new Interpreter(function.module.ptx, function.kernel, Memory::onDevice));
+
+        Interpreted(Function function, int bx, int by, int bz, int shared) {
+            super(function, bx, by, bz, shared);
+            interpreter.get();   // what it does not serve is refused at the launch
+        }
+
+        @Override
+        int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz) {
+            return interpret(launch(params, gx, gy, gz), first, end, Observer.NONE);
+        }
+
+        final Launch launch(long params, int gx, int gy, int gz) { return new Launch(function.module.ptx, function.kernel, gx, gy, gz, bx, by, bz, shared, params); }
+
+        final int interpret(Launch launch, long first, long end, Observer observer) {
+            interpreter.get().run(launch, first, end, observer);
+            return CompiledKernel.OK;
+        }
+    }
+
+    /** Interpreted with somebody looking on. */
+    private static final class Watched extends Interpreted {
+        private final Watch watch;
+
+        Watched(Function function, int bx, int by, int bz, int shared, Watch watch) {
+            super(function, bx, by, bz, shared);
+            this.watch = watch;
+        }
+
+        @Override
+        int launch(StreamQueue.Executor stream, Command command, int gx, int gy, int gz, long params) {
+            Launch launch = launch(params, gx, gy, gz);
+            Watch.Watched watched = watch.begins(launch);
+            var observers = new ConcurrentHashMap<ComputeThread, Observer>();
+            KernelFault fault = null;
+            try {
+                return stream.job.run(stream, new Task() {
+                    @Override
+                    public int run(ComputeThread thread, long first, long end) {
+                        return interpret(launch, first, end, observers.computeIfAbsent(thread, t -> watched.observer()));
+                    }
+
+                    @Override
+                    public float nanosPerPiece() { return nanosPerBlock; }
+
+                    @Override
+                    public void nanosPerPiece(float nanos) { nanosPerBlock = nanos; }
+                }, launch.blocks());
+            } catch (KernelFault e) {
+                fault = e;
+                throw e;
+            } finally {
+                watched.ends(fault);
+            }
+        }
+    }
+
     Variant variant(int bx, int by, int bz, int shared) {
         for (Variant v : variants)
             if (v.bx == bx && v.by == by && v.bz == bz && v.shared == shared) return v;
-        return compile(bx, by, bz, shared);
+        return make(bx, by, bz, shared);
     }
 
-    private synchronized Variant compile(int bx, int by, int bz, int shared) {
+    private synchronized Variant make(int bx, int by, int bz, int shared) {
         for (Variant v : variants)
             if (v.bx == bx && v.by == by && v.bz == bz && v.shared == shared) return v;
-        CompiledKernel code;
+        Variant made;
         try {
-            if (INTERPRET) {
-                new Interpreter(module.ptx, kernel, Memory::onDevice);   // what it does not serve is refused at the launch
-                code = null;
-            } else code = COMPILER.compile(module.ptx, kernel.name(), bx, by, bz, shared);
+            made = WATCH != null ? new Watched(this, bx, by, bz, shared, WATCH) : INTERPRET ? new Interpreted(this, bx, by, bz, shared) : new Compiled(this, bx, by, bz, shared);
         } catch (PtxException e) {
             throw new DriverError(Code.NOT_SUPPORTED.value, e.getMessage(), e);
         }
-        Variant made = new Variant(this, code, bx, by, bz, shared);
         Variant[] more = Arrays.copyOf(variants, variants.length + 1);
         more[more.length - 1] = made;
         variants = more;
