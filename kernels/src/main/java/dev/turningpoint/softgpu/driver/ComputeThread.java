@@ -10,10 +10,10 @@ class ComputeThread extends Thread {
     final int slot;
     /** True while a host function runs: it may not call the driver. */
     boolean inHostFunction;
-    private long scratch, scratchBytes;
-    private long staging, stagingBytes;
+    private final Area scratch = new Area(), staging = new Area(), widened = new Area();
     private boolean withoutOpenMp;
     private float[] sums = {}, addends = {};
+    private short[] halves = {};
 
     ComputeThread(String name) {
         super(null, null, name, 1 << 22, false);
@@ -25,31 +25,32 @@ class ComputeThread extends Thread {
     }
 
     /** 64-byte aligned memory of at least that size for a kernel's shared and local memory; contents do not matter and do not last. */
-    long scratch(long bytes) {
-        if (bytes > scratchBytes) {
-            if (scratch != 0) Memory.free0(scratch);
-            scratchBytes = Math.max(bytes, 64 << 10) * 3 / 2;
-            scratch = Memory.alignedAlloc(4096, scratchBytes);
-            if (scratch == 0) {
-                scratchBytes = 0;
-                throw Code.OUT_OF_MEMORY.error("no " + bytes + " bytes of scratch for a kernel");
-            }
-        }
-        return scratch;
-    }
+    long scratch(long bytes) { return scratch.ofAtLeast(bytes, "scratch for a kernel"); }
 
     /** A second such area, for what a matrix product stages. */
-    long staging(long bytes) {
-        if (bytes > stagingBytes) {
-            if (staging != 0) Memory.free0(staging);
-            stagingBytes = Math.max(bytes, 64 << 10) * 3 / 2;
-            staging = Memory.alignedAlloc(4096, stagingBytes);
-            if (staging == 0) {
-                stagingBytes = 0;
-                throw Code.OUT_OF_MEMORY.error("no " + bytes + " bytes of staging for a matrix product");
-            }
+    long staging(long bytes) { return staging.ofAtLeast(bytes, "staging for a matrix product"); }
+
+    /** A third, for the operands of a matrix product that is computed in a wider type. */
+    long widened(long bytes) { return widened.ofAtLeast(bytes, "the widened operands of a matrix product"); }
+
+    /** Memory that grows with what is asked. */
+    private static final class Area {
+        private long address, size;
+
+        long ofAtLeast(long bytes, String what) {
+            if (bytes <= size) return address;
+            free();
+            long larger = Math.max(bytes, 64 << 10) * 3 / 2;
+            address = Memory.alignedAlloc(4096, larger);
+            if (address == 0) throw Code.OUT_OF_MEMORY.error("no " + bytes + " bytes of " + what);
+            size = larger;
+            return address;
         }
-        return staging;
+
+        void free() {
+            if (address != 0) Memory.free0(address);
+            address = size = 0;
+        }
     }
 
     /** oneDNN runs in this thread alone from now on. */
@@ -63,15 +64,19 @@ class ComputeThread extends Thread {
         return sums.length >= n ? sums : (sums = new float[n]);
     }
 
+    short[] halves(int n) {
+        return halves.length >= n ? halves : (halves = new short[n]);
+    }
+
     float[] addends(int n) {
         return addends.length >= n ? addends : (addends = new float[n]);
     }
 
     /** To be called last by the thread itself. */
     void release() {
-        if (scratch != 0) Memory.free0(scratch);
-        if (staging != 0) Memory.free0(staging);
-        scratch = staging = scratchBytes = stagingBytes = 0;
+        scratch.free();
+        staging.free();
+        widened.free();
         synchronized (TAKEN) {
             TAKEN.clear(slot);
         }

@@ -18,7 +18,7 @@ import java.util.concurrent.atomic.AtomicIntegerArray;
  * <p><b>By depth.</b> A weight gradient has few rows and a long sum over tokens: both operands are read with the summed dimension outermost. It is cut along that
  * sum into pieces, which the workers share, and the partial results are added in order. Bits depend on the shape alone, never on the number of threads.
  */
-final class Matmul {
+class Matmul {
     static final int BASE = 96;
     private static final int[] SIZES = {16, 32, 48, 64, 96, 192};
     private static final int BASE_INDEX = 4;
@@ -44,13 +44,13 @@ final class Matmul {
     private static final Object DIFFERS = new Object();
     private volatile float nanosPerPiece;
 
-    private Matmul(Shape shape) {
+    Matmul(Shape shape) {
         this.shape = shape;
         byDepth = shape.aTransposed() && shape.k() >= DEEP;
     }
 
     static Matmul plan(Shape shape) {
-        return PLANS.computeIfAbsent(shape, Matmul::new);
+        return PLANS.computeIfAbsent(shape, s -> s.inputType() == CublasLtFunctions.R_16BF && !Product.servesBf16() ? new WidenedMatmul(s) : new Matmul(s));
     }
 
     /** Makes what {@code m} rows need now, so that a failure is the caller's and not the stream's. */
@@ -325,18 +325,18 @@ final class Matmul {
             }
             if (shape.alpha() != 1) for (int i = 0; i < n; i++) sums[i] *= shape.alpha();
             if (shape.beta() != 0) {
-                load(g.c + (phase.element * g.strideC + row * g.ldc) * out, shape.outputType(), addends, n);
+                load(thread, g.c + (phase.element * g.strideC + row * g.ldc) * out, shape.outputType(), addends, n);
                 for (int i = 0; i < n; i++) sums[i] += shape.beta() * addends[i];
             }
             if (shape.bias() == Shape.COLUMN_BIAS) {
-                load(g.bias + phase.element * g.strideBias * Product.bytes(shape.biasType()), shape.biasType(), addends, n);
+                load(thread, g.bias + phase.element * g.strideBias * Product.bytes(shape.biasType()), shape.biasType(), addends, n);
                 add(sums, addends, n);
             } else if (shape.bias() == Shape.ROW_BIAS) {
-                load(g.bias + (phase.element * g.strideBias + row) * Product.bytes(shape.biasType()), shape.biasType(), addends, 1);
+                load(thread, g.bias + (phase.element * g.strideBias + row) * Product.bytes(shape.biasType()), shape.biasType(), addends, 1);
                 float bias = addends[0];
                 for (int i = 0; i < n; i++) sums[i] += bias;
             }
-            store(g.d + (phase.element * g.strideD + row * shape.ldd()) * out, shape.outputType(), sums, n);
+            store(thread, g.d + (phase.element * g.strideD + row * shape.ldd()) * out, shape.outputType(), sums, n);
         }
     }
 
@@ -344,21 +344,14 @@ final class Matmul {
         for (int i = 0; i < n; i++) sums[i] += addends[i];
     }
 
-    private static void load(long from, int type, float[] to, int n) {
+    private static void load(ComputeThread thread, long from, int type, float[] to, int n) {
         if (type == CublasLtFunctions.R_32F) MemorySegment.copy(Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, from, to, 0, n);
-        else for (int i = 0; i < n; i++) to[i] = Float.intBitsToFloat(Raw.ALL.get(ValueLayout.JAVA_SHORT_UNALIGNED, from + 2L * i) << 16);
+        else Bf16.load(from, thread.halves(n), to, n);
     }
 
-    private static void store(long to, int type, float[] from, int n) {
-        if (type == CublasLtFunctions.R_32F) {
-            MemorySegment.copy(from, 0, Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, to, n);
-            return;
-        }
-        for (int i = 0; i < n; i++) {
-            int bits = Float.floatToRawIntBits(from[i]);
-            int rounded = from[i] != from[i] ? bits >>> 16 | 0x40 : bits + 0x7fff + (bits >>> 16 & 1) >>> 16;
-            Raw.ALL.set(ValueLayout.JAVA_SHORT_UNALIGNED, to + 2L * i, (short) rounded);
-        }
+    private static void store(ComputeThread thread, long to, int type, float[] from, int n) {
+        if (type == CublasLtFunctions.R_32F) MemorySegment.copy(from, 0, Raw.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, to, n);
+        else Bf16.store(from, thread.halves(n), to, n);
     }
 
     @Override

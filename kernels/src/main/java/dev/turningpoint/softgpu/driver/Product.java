@@ -24,7 +24,29 @@ final class Product {
         Shape with(long k, float alpha, float beta, long ldd, int outputType, int bias, int activation) {
             return new Shape(n, k, aTransposed, lda, bTransposed, ldb, ldd, inputType, outputType, alpha, beta, bias, biasType, activation);
         }
+
+        Shape withTypes(int inputType, int outputType, int biasType) {
+            return new Shape(n, k, aTransposed, lda, bTransposed, ldb, ldd, inputType, outputType, alpha, beta, bias, biasType, activation);
+        }
     }
+
+    private static final class Bf16Support {
+        static final boolean SERVED = tried();
+
+        /** A layer's product, which oneDNN refuses where it has no bf16 instructions to build on. */
+        private static boolean tried() {
+            try {
+                new Product(new Shape(16, 16, false, 16, true, 16, 16, CublasLtFunctions.R_16BF, CublasLtFunctions.R_16BF, 1, 0, Shape.COLUMN_BIAS, CublasLtFunctions.R_16BF, Shape.NO_ACTIVATION), 16);
+                return true;
+            } catch (DriverError e) {
+                if (e.code != CublasLtFunctions.NOT_SUPPORTED) throw e;
+                return false;
+            }
+        }
+    }
+
+    /** Whether oneDNN multiplies bf16 on this processor. */
+    static boolean servesBf16() { return Bf16Support.SERVED; }
 
     private static final int MOST_THREADS = 1024;
     private static final Engine ENGINE = new Engine();

@@ -267,6 +267,7 @@ final class StreamQueue {
     final class Executor extends ComputeThread {
         final Workers.Job job = new Workers.Job();
         final Matmul.Phase matmulPhase = new Matmul.Phase();
+        final WidenedMatmul.Conversion conversion = new WidenedMatmul.Conversion();
         volatile boolean asleep;
 
         Executor() {
