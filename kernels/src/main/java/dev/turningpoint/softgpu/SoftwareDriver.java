@@ -1,9 +1,11 @@
 package dev.turningpoint.softgpu;
 
 import dev.turningpoint.bindings.NativeLibrary;
+import dev.turningpoint.bindings.NativeLibraryException;
 import dev.turningpoint.bindings.SoftwareGpu;
 import dev.turningpoint.softgpu.driver.CublasLtFunctions;
 import dev.turningpoint.softgpu.driver.DriverFunctions;
+import dev.turningpoint.softgpu.driver.PlannedFailures;
 import dev.turningpoint.softgpu.driver.Stubs;
 import java.lang.foreign.SymbolLookup;
 
@@ -17,6 +19,8 @@ import java.lang.foreign.SymbolLookup;
  * <li>{@code turningpoint.software.check=true}: memory is poisoned and guarded, a kernel that writes outside an allocation is named; slow</li>
  * <li>{@code turningpoint.software.profile=true}: a table of time by kernel and product at the end</li>
  * <li>{@code turningpoint.software.log}: {@code all} prints why any call failed, {@code none} nothing; by default what a caller cannot foresee</li>
+ * <li>{@code turningpoint.software.fail=FUNCTION:USE:CODE,...}: calls that fail at a certain use, counted from 1: {@code cuMemAlloc_v2:3:2} lets the third
+ *     allocation find no memory. In tests {@link Stubs#intercept} does the same and more while the process runs</li>
  * <li>{@code turningpoint.software.spin}: nanoseconds that an idle thread looks for work before it sleeps, by default 20000</li>
  * </ul>
  */
@@ -24,8 +28,22 @@ public final class SoftwareDriver implements SoftwareGpu {
     private static final Stubs DRIVER = new Stubs(DriverFunctions.class, "cu");
     private static final Stubs CUBLASLT = new Stubs(CublasLtFunctions.class, "cublasLt");
 
+    private static boolean planned;
+
+    private static synchronized void planFailures() {
+        String plan = System.getProperty("turningpoint.software.fail");
+        if (planned || plan == null) return;
+        try {
+            Stubs.intercept(new PlannedFailures(plan, DRIVER, CUBLASLT));
+            planned = true;
+        } catch (IllegalArgumentException e) {
+            throw new NativeLibraryException("-Dturningpoint.software.fail: " + e.getMessage());
+        }
+    }
+
     @Override
     public SymbolLookup symbols(NativeLibrary library) {
+        planFailures();
         return switch (library) {
             case CUDA -> DRIVER;
             case CUBLASLT -> CUBLASLT;

@@ -130,6 +130,15 @@ enum Code {
         return BY_VALUE.get(value);
     }
 
+    /** Whether it is what a kernel did wrong: such an error stays with the context. */
+    boolean isFault() {
+        return switch (this) {
+            case ILLEGAL_ADDRESS, LAUNCH_TIMEOUT, ASSERT, HARDWARE_STACK_ERROR, ILLEGAL_INSTRUCTION, MISALIGNED_ADDRESS, INVALID_ADDRESS_SPACE, INVALID_PC, LAUNCH_FAILED,
+                 ECC_UNCORRECTABLE, NVLINK_UNCORRECTABLE, TENSOR_MEMORY_LEAK -> true;
+            default -> false;
+        };
+    }
+
     DriverError error(String why) {
         return new DriverError(value, why);
     }

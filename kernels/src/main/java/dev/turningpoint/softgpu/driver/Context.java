@@ -42,8 +42,16 @@ final class Context {
         for (StreamQueue s : c.streams) s.close();
         for (StreamQueue s : c.streams) s.awaitEnd();
         Handles.remove(c.handle, Context.class);
-        int left = Memory.DEVICE.freeAll();
-        if (left > 0) DriverLog.note("the context ended with " + left + " allocations not freed", false);
+        String left = Handles.removeAll(o -> o instanceof StreamQueue || o instanceof Event || o instanceof LoadedModule || o instanceof Graph.Executable, o -> {
+            if (o instanceof LoadedModule m) m.unload();
+        });
+        left += Handles.counted(Memory.DEVICE.freeAll(), "allocation") + Handles.counted(Memory.PINNED.freeAll(), "host allocation");
+        if (!left.isEmpty()) DriverLog.note("the context ended with what was not given back: " + left.substring(2), false);
+    }
+
+    /** As if a kernel of the primary context had failed. */
+    static synchronized void failPrimary(Code code) {
+        if (primary != null && primary.fault == null) primary.fault = code;
     }
 
     static synchronized boolean active() {

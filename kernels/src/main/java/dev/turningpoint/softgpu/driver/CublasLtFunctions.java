@@ -73,7 +73,7 @@ public final class CublasLtFunctions {
 
     private static <T> T get(long handle, Class<T> type) {
         T found = Handles.find(handle, type);
-        if (found == null) throw invalid("0x" + Long.toHexString(handle) + " is no " + type.getSimpleName().toLowerCase(java.util.Locale.ROOT));
+        if (found == null) throw invalid(Handles.describe(handle, type));
         return found;
     }
 

@@ -4,6 +4,7 @@ import dev.turningpoint.softgpu.ptx.PtxException;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxParser;
 import java.lang.foreign.ValueLayout;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
@@ -16,6 +17,14 @@ public final class DriverFunctions {
     private static final AtomicInteger MODULES = new AtomicInteger();
 
     private DriverFunctions() {}
+
+    /** Objects that callers have made and not given back, counted by kind; device memory and host memory known to the driver are kinds too. */
+    public static Map<String, Integer> living() {
+        var all = Handles.living();
+        if (Memory.DEVICE.count() > 0) all.put("device memory", Memory.DEVICE.count());
+        if (Memory.PINNED.count() > 0) all.put("host memory", Memory.PINNED.count());
+        return all;
+    }
 
     private static void require(boolean ok, String otherwise) {
         if (!ok) throw Code.INVALID_VALUE.error(otherwise);
@@ -277,7 +286,6 @@ public final class DriverFunctions {
 
     static int cuMemHostUnregister(long address) {
         Context.current();
-        if (Memory.PINNED.start(address) != address || address == 0) throw Code.HOST_MEMORY_NOT_REGISTERED.error("0x" + Long.toHexString(address) + " was not registered");
         Memory.PINNED.unregister(address);
         return 0;
     }

@@ -6,6 +6,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
+import java.util.HashSet;
+import java.util.Set;
 
 /**
  * A table of address ranges: device memory, or host memory known to the driver. Look-ups take no lock and allocate nothing; changes copy the table.
@@ -37,6 +39,8 @@ final class Memory {
     private record Ranges(long[] starts, long[] sizes) {}
 
     private volatile Ranges ranges = new Ranges(new long[0], new long[0]);
+    /** Ranges that are the caller's own memory, made known by {@link #register}. */
+    private final Set<Long> registered = new HashSet<>();
     private long limit;
     private long used;
 
@@ -95,6 +99,7 @@ final class Memory {
 
     void free(long address) {
         synchronized (this) {
+            if (registered.contains(address)) throw Code.INVALID_VALUE.error("0x" + Long.toHexString(address) + " was registered, not allocated");
             used -= (remove(address) + 255) / 256 * 256;
         }
         free0(address - GUARD);
@@ -113,22 +118,25 @@ final class Memory {
     }
 
     synchronized void register(long address, long bytes) {
-        if (bytes <= 0 || address == 0) throw Code.INVALID_VALUE.error("empty range");
+        if (bytes <= 0 || address == 0) throw Code.INVALID_VALUE.error("a range of " + bytes + " bytes at 0x" + Long.toHexString(address));
         int i = floor(ranges, address + bytes - 1);
-        if (i >= 0 && ranges.starts[i] + ranges.sizes[i] > address) throw new DriverError(Code.HOST_MEMORY_ALREADY_REGISTERED.value, "the range overlaps one already known");
+        if (i >= 0 && ranges.starts[i] + ranges.sizes[i] > address) 
+            throw Code.HOST_MEMORY_ALREADY_REGISTERED.error(bytes + " bytes at 0x" + Long.toHexString(address) + " overlap " + ranges.sizes[i] + " bytes at 0x" + Long.toHexString(ranges.starts[i]) + ", known already");
         insert(address, bytes);
+        registered.add(address);
     }
 
     synchronized void unregister(long address) {
+        if (!registered.remove(address)) throw Code.HOST_MEMORY_NOT_REGISTERED.error("0x" + Long.toHexString(address) + (start(address) == 0 ? " was never registered" : start(address) == address ? " was allocated, not registered" : " is not the start of a registered range"));
         remove(address);
     }
 
-    /** Frees what is left; returns how many allocations that were. */
+    /** Frees or forgets what is left; returns how many ranges that were. */
     synchronized int freeAll() {
         Ranges r = ranges;
         ranges = new Ranges(new long[0], new long[0]);
         used = 0;
-        for (long start : r.starts) free0(start - GUARD);
+        for (long start : r.starts) if (!registered.remove(start)) free0(start - GUARD);
         return r.starts.length;
     }
 

@@ -218,6 +218,7 @@ class LaunchTest {
         assertEquals(fault, launch(trap, 1, 32, 0, stream, x));
         assertTrue(DriverLog.lines().contains("trap_if"), DriverLog.lines());
         ok(cuDevicePrimaryCtxReset_v2(0));
+        ok(cuDevicePrimaryCtxRelease_v2(0));  // resetting does not release
         ok(cuDevicePrimaryCtxRetain(out, 0));
         ok(cuCtxSetCurrent(out.get(ADDRESS, 0)));
         alloc(4);
