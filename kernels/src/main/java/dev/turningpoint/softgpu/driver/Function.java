@@ -1,5 +1,6 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.count.Counting;
 import dev.turningpoint.softgpu.interpreter.Interpreter;
 import dev.turningpoint.softgpu.interpreter.KernelFault;
 import dev.turningpoint.softgpu.interpreter.Launch;
@@ -24,7 +25,7 @@ final class Function {
     /** {@code -Dturningpoint.software.interpret=true}: kernels are interpreted, instruction by instruction and lane by lane, every address looked up before it is touched. */
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
     /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */
-    private static final Watch WATCH = null;
+    private static final Watch WATCH = Counting.DEVICE;
     private static final KernelCompiler COMPILER = new KernelCompiler();
     private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT,
             ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG,

@@ -11,13 +11,15 @@ import java.util.Map;
  */
 public final class PtxModule {
     private final String name;
+    private final String text;
     private final Map<String, PtxKernel> kernels;
     private final Map<String, PtxVariable> variables;
     private final String variableText;
     private final MemorySegment data;
 
-    PtxModule(String name, Map<String, PtxKernel> kernels, Map<String, PtxVariable> variables, String variableText, long dataBytes) {
+    PtxModule(String name, String text, Map<String, PtxKernel> kernels, Map<String, PtxVariable> variables, String variableText, long dataBytes) {
         this.name = name;
+        this.text = text;
         this.kernels = Map.copyOf(kernels);
         this.variables = Map.copyOf(variables);
         this.variableText = variableText;
@@ -34,6 +36,8 @@ public final class PtxModule {
     }
 
     public String name() { return name; }
+    /** The whole text as loaded. */
+    public String text() { return text; }
     public Map<String, PtxKernel> kernels() { return kernels; }
 
     /** @throws PtxException if the module has no such entry; the message lists those it has */

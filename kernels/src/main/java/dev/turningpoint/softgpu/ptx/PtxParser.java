@@ -63,7 +63,7 @@ public final class PtxParser {
         } catch (IndexOutOfBoundsException | NumberFormatException | NegativeArraySizeException | ArithmeticException | NullPointerException e) {
             throw p.error(p.peek(), "not PTX: near " + p.peek());
         }
-        return new PtxModule(name, p.kernels, p.variables, p.variableText.toString(), p.dataBytes);
+        return new PtxModule(name, text, p.kernels, p.variables, p.variableText.toString(), p.dataBytes);
     }
 
     // ---- module level

@@ -1,7 +1,9 @@
 package dev.turningpoint.softgpu.jit;
 
 import dev.turningpoint.softgpu.interpreter.Interpreter;
+import dev.turningpoint.softgpu.interpreter.KernelFault;
 import dev.turningpoint.softgpu.interpreter.Observer;
+import dev.turningpoint.softgpu.interpreter.Watch;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxParser;
@@ -63,6 +65,15 @@ public final class Launch {
     }
 
     public static void interpret(PtxModule module, String entry, int[] grid, int[] block, int dynamicShared, Observer observer, Object... arguments) {
+        Watch.Watched watched = new Watch.Watched() {
+            @Override public Observer observer() { return observer; }
+            @Override public void ends(KernelFault fault) { }
+        };
+        interpret(module, entry, grid, block, dynamicShared, (Watch) launch -> watched, arguments);
+    }
+
+    /** The same with a mode of the device looking on. */
+    public static void interpret(PtxModule module, String entry, int[] grid, int[] block, int dynamicShared, Watch watch, Object... arguments) {
         PtxKernel kernel = module.kernel(entry);
         try (Arena a = Arena.ofConfined()) {
             var launch = new dev.turningpoint.softgpu.interpreter.Launch(module, kernel, grid[0], grid.length > 1 ? grid[1] : 1, grid.length > 2 ? grid[2] : 1,
@@ -72,7 +83,9 @@ public final class Launch {
                 for (Object x : arguments) if (x instanceof MemorySegment s && address >= s.address() && address + bytes <= s.address() + s.byteSize()) return true;
                 return false;
             };
-            new Interpreter(module, kernel, given).run(launch, 0, launch.blocks(), observer);
+            Watch.Watched watched = watch.begins(launch);
+            new Interpreter(module, kernel, given).run(launch, 0, launch.blocks(), watched.observer());
+            watched.ends(null);
         }
     }
 
