@@ -15,7 +15,7 @@ public final class Effects {
     public static boolean hasResult(Instruction i) {
         return switch (i.opcode()) {
             case "st", "bra", "brx", "ret", "exit", "trap", "brkpt", "membar", "fence", "red", "cp", "prefetch", "prefetchu", "nanosleep", "discard",
-                 "applypriority", "stmatrix", "call", "pmevent", "griddepcontrol" -> false;
+                 "applypriority", "stmatrix", "pmevent", "griddepcontrol" -> false;
             case "bar", "barrier" -> i.has("red");
             default -> !i.operands().isEmpty();
         };

@@ -31,6 +31,7 @@ public final class KernelAnalysis {
     private final BitSet joins = new BitSet();
 
     public KernelAnalysis(PtxKernel kernel, Geometry geometry) {
+        kernel.requireServed();
         this.kernel = kernel;
         this.geometry = geometry;
         this.graph = new FlowGraph(kernel);
@@ -47,6 +48,9 @@ public final class KernelAnalysis {
     public FlowGraph graph() { return graph; }
     public Geometry geometry() { return geometry; }
     public PtxKernel kernel() { return kernel; }
+
+    /** Bytes from one lane's local memory to the next one's. */
+    public long localStride() { return (kernel.localBytes() + 15) / 16 * 16; }
 
     public Shape shape(Register r) { return shapes[r.id()]; }
     public BitSet liveIn(int block) { return liveIn[block]; }
@@ -248,7 +252,7 @@ public final class KernelAnalysis {
             allUniform &= a[k - 1].isUniform();
         }
         switch (i.opcode()) {
-            case "mma", "ldmatrix", "atom", "match", "elect" -> { return Shape.VARYING; }
+            case "mma", "ldmatrix", "atom", "match", "elect", "call" -> { return Shape.VARYING; }
             case "shfl" -> {
                 boolean broadcast = i.has("idx") && a[1].value() != null && a[2].value() != null && (a[2].value() & 0x1f1f) == 0x1f && geometry.fullWarps();
                 return broadcast || a[0].isUniform() && i.has("idx") ? Shape.UNIFORM : Shape.VARYING;
@@ -288,7 +292,12 @@ public final class KernelAnalysis {
             case "mov" -> { return i.operand(0) instanceof Operand.Reg d && d.register().type().isFloat() != isFloat(i.operand(1)) ? null : a[0]; }
             case "cvta" -> {
                 if (i.has("shared") && !i.has("to")) return new Shape(a[0].pattern(), Math.min(a[0].align(), 6), null);
-                if (i.has("shared") || i.has("local")) return a[0].isVarying() ? Shape.VARYING : i.has("local") ? Shape.VARYING : Shape.affine(a[0].pattern(), 0);
+                if (i.has("shared")) return a[0].isVarying() ? Shape.VARYING : Shape.affine(a[0].pattern(), 0);
+                if (i.has("local") && !a[0].isVarying()) {   // lane l's memory starts at l * stride
+                    long[] p = new long[Shape.LANES];
+                    for (int l = 0; l < p.length; l++) p[l] = a[0].pattern()[l] + (i.has("to") ? -l : l) * localStride();
+                    return Shape.affine(p, Math.min(a[0].align(), 4));
+                }
                 return a[0];
             }
             case "cvt" -> { return convert(i, a[0]); }

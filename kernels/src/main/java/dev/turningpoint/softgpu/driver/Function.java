@@ -160,12 +160,23 @@ final class Function {
         return make(bx, by, bz, shared);
     }
 
+    /** What the compiler does not serve and the interpreter does, runs there, and the log says so. */
+    private Variant compiled(int bx, int by, int bz, int shared) {
+        try {
+            return new Compiled(this, bx, by, bz, shared);
+        } catch (PtxException e) {
+            var interpreted = new Interpreted(this, bx, by, bz, shared);
+            DriverLog.note(e.getMessage() + ": the kernel is interpreted, which is slow", true);
+            return interpreted;
+        }
+    }
+
     private synchronized Variant make(int bx, int by, int bz, int shared) {
         for (Variant v : variants)
             if (v.bx == bx && v.by == by && v.bz == bz && v.shared == shared) return v;
         Variant made;
         try {
-            made = WATCH != null ? new Watched(this, bx, by, bz, shared, WATCH) : INTERPRET ? new Interpreted(this, bx, by, bz, shared) : new Compiled(this, bx, by, bz, shared);
+            made = WATCH != null ? new Watched(this, bx, by, bz, shared, WATCH) : INTERPRET ? new Interpreted(this, bx, by, bz, shared) : compiled(bx, by, bz, shared);
         } catch (PtxException e) {
             throw new DriverError(Code.NOT_SUPPORTED.value, e.getMessage(), e);
         }

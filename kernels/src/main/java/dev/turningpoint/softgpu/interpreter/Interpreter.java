@@ -71,6 +71,7 @@ public final class Interpreter {
 
     /** @throws PtxException if the kernel has an instruction that is not served, naming its line */
     public Interpreter(PtxModule module, PtxKernel kernel, Allocations allocations) {
+        kernel.requireServed();
         this.module = module;
         this.kernel = kernel;
         this.allocations = allocations;

@@ -24,7 +24,7 @@ final class Operands {
         this.kernel = kernel;
     }
 
-    PtxException refuse(Instruction i, String why) { return kernel.refusal(i, why); }
+    PtxException refuse(Instruction i, String why) { return kernel.refusal(i, "is not served by the software GPU", why); }
 
     static long mask(int bytes) { return bytes >= 8 ? -1 : (1L << bytes * 8) - 1; }
 

@@ -127,15 +127,9 @@ final class Arithmetic {
         if (i.has("shared")) {
             String base = k.convert(ir.temp("ptrtoint ptr %shared to i64"), "i64", y, false);
             v = op(i.has("to") ? "sub" : "add", y, v, vec ? ir.splat(y, base) : base);
-        } else if (i.has("local")) {
-            if (i.has("to")) {
-                // back to an offset: the lane's own part is taken off again
-                String base = k.localBase();
-                put(op("sub", "i64", v, vec ? base : ir.temp("extractelement <32 x i64> " + base + ", i64 0")), "i64");
-                return;
-            }
-            k.writeVector(i.operand(0), ir.binary("add", "i64", true, vec ? v : k.vector(i.operand(1), "i64"), k.localBase()), "i64");
-            return;
+        } else if (i.has("local")) {   // the lane's own part is added, or taken off again
+            String base = vec ? k.localBase() : ir.temp("ptrtoint ptr %local to i64");
+            v = op(i.has("to") ? "sub" : "add", "i64", v, base);
         } else if (i.has("param")) throw k.refuse(i, "");
         put(v, y);
     }

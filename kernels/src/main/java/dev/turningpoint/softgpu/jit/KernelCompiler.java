@@ -50,8 +50,7 @@ public final class KernelCompiler {
         if (blockX < 1 || blockY < 1 || blockZ < 1 || (long) blockX * blockY * blockZ > 1024)
             throw new PtxException("kernel " + entry + ": a block of " + blockX + " x " + blockY + " x " + blockZ + " threads; 1 to 1024 are possible");
         // Variables live in the module, and code holds their address; without any, modules of the same text share their code.
-        boolean variables = module.variables().values().stream().anyMatch(v -> v.offset() >= 0);
-        var key = new Key(variables ? module : kernel.text(), entry, geometry, dynamicShared);
+        var key = new Key(module.hasData() ? module : kernel.text(), entry, geometry, dynamicShared);
         CompletableFuture<CompiledKernel> mine = new CompletableFuture<>(), other = compiled.putIfAbsent(key, mine);
         if (other != null) {
             try {
@@ -118,7 +117,7 @@ public final class KernelCompiler {
     private static String emitterVersion() {
         Class<?>[] emitters = {KernelEmitter.class, Arithmetic.class, Memory.class, Matrix.class, MathLibrary.class, Ir.class, NativeCompiler.class, KernelCompiler.class,
                 KernelAnalysis.class, Geometry.class, dev.turningpoint.softgpu.analysis.FlowGraph.class, dev.turningpoint.softgpu.analysis.Shape.class,
-                dev.turningpoint.softgpu.analysis.Interval.class, dev.turningpoint.softgpu.analysis.Effects.class, dev.turningpoint.softgpu.ptx.PtxParser.class};
+                dev.turningpoint.softgpu.analysis.Interval.class, dev.turningpoint.softgpu.analysis.Effects.class, dev.turningpoint.softgpu.ptx.PtxParser.class, dev.turningpoint.softgpu.ptx.PtxModule.class};
         var parts = new java.util.ArrayList<String>();
         for (Class<?> c : emitters) {
             try (var in = c.getResourceAsStream(c.getSimpleName() + ".class")) {

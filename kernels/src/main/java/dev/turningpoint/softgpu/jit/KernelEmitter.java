@@ -64,7 +64,7 @@ final class KernelEmitter {
         this.target = target;
         this.sharedBytes = sharedBytes;
         this.math = new MathLibrary(target, ir);
-        this.localStride = (kernel.localBytes() + 15) / 16 * 16;
+        this.localStride = analysis.localStride();
         this.arithmetic = new Arithmetic(this);
         this.memory = new Memory(this);
         this.matrix = new Matrix(this);
@@ -116,7 +116,7 @@ final class KernelEmitter {
         if (!local.get(r.id())) ir.line("store " + type + " " + v + ", ptr " + slot(r));
     }
 
-    PtxException refuse(Instruction i, String why) { return kernel.refusal(i, why); }
+    PtxException refuse(Instruction i, String why) { return kernel.refusal(i, "is not compiled", why); }
 
     /** Adds a helper function's text once. */
     void helper(String name, java.util.function.Supplier<String> text) {
@@ -389,7 +389,7 @@ final class KernelEmitter {
             case "mma" -> { whole(i); matrix.mma(i); }
             case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
             case "trap", "brkpt" -> fault(CompiledKernel.TRAP);
-            case "call" -> throw refuse(i, "calls of functions that were not inlined, here " + i.operand(0));
+            case "call" -> throw refuse(i, "of " + i.operand(1));
             default -> arithmetic.emit(i);
         }
     }

@@ -3,7 +3,10 @@ package dev.turningpoint.softgpu.ptx;
 import java.util.List;
 import java.util.Map;
 
-/** One {@code .entry} as read: parameters, registers, instructions in text order, labels and its shared and local variables. */
+/**
+ * One {@code .entry} as read: parameters, registers, instructions in text order, labels and its shared and local variables. Functions it calls stand in it
+ * where they are called; what remains as {@code call} are calls of functions without a body: a result or nothing, the function's name, the arguments.
+ */
 public final class PtxKernel {
     private final String module;
     private final String name;
@@ -18,10 +21,11 @@ public final class PtxKernel {
     private final long staticShared;
     private final long localBytes;
     private final int maxThreads;
+    private final PtxException unserved;
 
     PtxKernel(String module, String name, String text, List<PtxParam> params, int paramBytes, List<Register> registers, List<Instruction> instructions,
               Map<String, Integer> labels, Map<String, List<String>> branchTables, Map<String, Long> sharedOffsets, long staticShared,
-              long localBytes, int maxThreads) {
+              long localBytes, int maxThreads, PtxException unserved) {
         this.module = module;
         this.name = name;
         this.text = text;
@@ -35,17 +39,21 @@ public final class PtxKernel {
         this.staticShared = staticShared;
         this.localBytes = localBytes;
         this.maxThreads = maxThreads;
+        this.unserved = unserved;
     }
 
-    /** The error for an instruction that is not served, naming its line; {@code why} may be empty. */
-    public PtxException refusal(Instruction i, String why) {
-        return new PtxException(module, i.line(), "the software GPU does not serve '" + i.name() + "'" + (why.isEmpty() ? "" : ": " + why) + " (kernel " + name + ")");
+    /** @throws PtxException if something of the kernel as a whole is not served, such as clusters or recursion */
+    public void requireServed() { if (unserved != null) throw new PtxException(unserved.getMessage()); }
+
+    /** The error for an instruction, naming its line: {@code 'name' verdict: why}; {@code why} may be empty. */
+    public PtxException refusal(Instruction i, String verdict, String why) {
+        return new PtxException(module, i.line(), "'" + i.name() + "' " + verdict + (why.isEmpty() ? "" : ": " + why) + " (kernel " + name + ")");
     }
 
     /** Name of the module, for messages. */
     public String module() { return module; }
     public String name() { return name; }
-    /** The kernel's own PTX text. */
+    /** The kernel's PTX text, with that of the functions it calls. */
     public String text() { return text; }
     public List<PtxParam> params() { return params; }
     /** Bytes of the parameter buffer up to the end of the last parameter. */

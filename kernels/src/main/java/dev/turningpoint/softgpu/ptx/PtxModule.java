@@ -15,20 +15,23 @@ public final class PtxModule {
     private final Map<String, PtxKernel> kernels;
     private final Map<String, PtxVariable> variables;
     private final String variableText;
+    private final long dataBytes;
     private final MemorySegment data;
 
-    PtxModule(String name, String text, Map<String, PtxKernel> kernels, Map<String, PtxVariable> variables, String variableText, long dataBytes) {
+    PtxModule(String name, String text, Map<String, PtxKernel> kernels, Map<String, PtxVariable> variables, Map<String, PtxVariable> functions, String variableText,
+              long dataBytes) {
         this.name = name;
         this.text = text;
         this.kernels = Map.copyOf(kernels);
         this.variables = Map.copyOf(variables);
         this.variableText = variableText;
+        this.dataBytes = dataBytes;
         this.data = Arena.ofAuto().allocate(Math.max(64, (dataBytes + 63) / 64 * 64), 256);
         for (PtxVariable v : variables.values()) {
             if (v.offset() < 0 || v.initial() == null) continue;
             MemorySegment.copy(v.initial(), 0, data, ValueLayout.JAVA_BYTE, v.offset(), v.initial().length);
             for (PtxVariable.Pointer p : v.pointers()) {
-                PtxVariable target = variables.get(p.target());
+                PtxVariable target = variables.getOrDefault(p.target(), functions.get(p.target()));
                 if (target == null || target.offset() < 0) throw new PtxException(name + ".ptx: initialiser of " + v.name() + " points to unknown " + p.target());
                 data.set(ValueLayout.JAVA_LONG_UNALIGNED, v.offset() + p.at(), data.address() + target.offset() + p.addend());
             }
@@ -51,6 +54,8 @@ public final class PtxModule {
     public Map<String, PtxVariable> variables() { return variables; }
     /** The declarations as written: part of the key of compiled code. */
     public String variableText() { return variableText; }
+    /** Whether code that names variables or functions of the module belongs to this module alone. */
+    public boolean hasData() { return dataBytes > 0; }
     /** Memory of the module's variables, at {@link PtxVariable#offset()}; lives as long as this module is reachable. */
     public MemorySegment data() { return data; }
 

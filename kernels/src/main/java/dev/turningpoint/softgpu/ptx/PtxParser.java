@@ -25,8 +25,11 @@ public final class PtxParser {
     private final List<Token> tokens;
     private int at;
 
-    private final Map<String, PtxKernel> kernels = new LinkedHashMap<>();
+    private final Map<String, Code> entries = new LinkedHashMap<>();
+    private final Map<String, Code> functions = new HashMap<>();
+    private final Map<String, String> aliases = new HashMap<>();
     private final Map<String, PtxVariable> variables = new LinkedHashMap<>();
+    private final Map<String, PtxVariable> functionAddresses = new HashMap<>();
     private final Map<Long, String> files;
     private final StringBuilder variableText = new StringBuilder();
     private long dataBytes;
@@ -58,12 +61,15 @@ public final class PtxParser {
      */
     public static PtxModule parse(String name, String text) {
         var p = new PtxParser(name, text);
+        var kernels = new LinkedHashMap<String, PtxKernel>();
         try {
             p.module();
+            p.aliases.forEach((alias, function) -> { if (p.functions.containsKey(function)) p.functions.put(alias, p.functions.get(function)); });
+            for (Code entry : p.entries.values()) kernels.put(entry.name, new Inliner(name, p.functions, entry).kernel());
         } catch (IndexOutOfBoundsException | NumberFormatException | NegativeArraySizeException | ArithmeticException | NullPointerException e) {
             throw p.error(p.peek(), "not PTX: near " + p.peek());
         }
-        return new PtxModule(name, text, p.kernels, p.variables, p.variableText.toString(), p.dataBytes);
+        return new PtxModule(name, text, kernels, p.variables, p.functionAddresses, p.variableText.toString(), p.dataBytes);
     }
 
     // ---- module level
@@ -81,8 +87,13 @@ public final class PtxParser {
                 case ".global" -> moduleVariable(t, StateSpace.GLOBAL);
                 case ".const" -> moduleVariable(t, StateSpace.CONST);
                 case ".shared" -> moduleVariable(t, StateSpace.SHARED);
-                case ".entry" -> new KernelParser(t).parse();
-                case ".func" -> function();
+                case ".entry", ".func" -> new CodeParser(t).parse();
+                case ".alias" -> {
+                    String alias = next().text();
+                    expect(",");
+                    aliases.put(alias, next().text());
+                    expect(";");
+                }
                 case ".file", ".loc" -> skipLine(t);
                 case ".pragma" -> skipTo(";");
                 case ".section" -> { skipTo("{"); skipTo("}"); }
@@ -93,22 +104,19 @@ public final class PtxParser {
         }
     }
 
-    /** A function of the module: none is called by code we serve, so its body is passed over; a call is refused where it stands. */
-    private void function() {
-        int depth = 0;
-        while (true) {
-            Token t = next();
-            if (t.kind() == Kind.END) throw error(t, "function without end");
-            if (t.is(";") && depth == 0) return;
-            if (t.is("{")) depth++;
-            if (t.is("}") && --depth == 0) return;
-        }
-    }
-
     private void external() {
-        if (peek().is(".func")) { next(); function(); }
+        if (peek().is(".func")) new CodeParser(next()).parse();
         else if (peek().is(".global") || peek().is(".const")) throw error(peek(), "external variables are not served: modules are not linked");
         else throw error(peek(), "expected a declaration, found " + peek());
+    }
+
+    /** What stands for the address of a function: a place of its own, where nothing lies. Calls through it are refused where they stand. */
+    private PtxVariable functionAddress(String name) {
+        return functionAddresses.computeIfAbsent(name, n -> {
+            long offset = (dataBytes + 15) / 16 * 16;
+            dataBytes = offset + 16;
+            return new PtxVariable(n, StateSpace.GLOBAL, 16, offset, 0, null, List.of());
+        });
     }
 
     private void moduleVariable(Token first, StateSpace space) {
@@ -185,6 +193,7 @@ public final class PtxParser {
             long addend = accept("+") ? number(next()) : 0;
             if (size != 8) throw error(t, "an address fills 8 bytes, not " + size);
             pointers.add(new PtxVariable.Pointer(where[0], target, addend));
+            if (functions.containsKey(target)) functionAddress(target);
             bits = 0;
         } else {
             Operand.Immediate v = immediate();
@@ -194,21 +203,11 @@ public final class PtxParser {
         for (int i = 0; i < size; i++) into[where[0]++] = (byte) (bits >>> (8 * i));
     }
 
-    // ---- kernels
+    // ---- kernels and functions
 
-    private final class KernelParser {
+    private final class CodeParser {
         private final Token first;
-        private String name;
-        private final List<PtxParam> params = new ArrayList<>();
-        private int paramBytes;
-        private final List<Register> registers = new ArrayList<>();
-        private final List<Instruction> instructions = new ArrayList<>();
-        private final Map<String, Integer> labels = new HashMap<>();
-        private final Map<String, List<String>> tables = new HashMap<>();
-        private final Map<String, Long> sharedOffsets = new LinkedHashMap<>();
-        private final List<PtxVariable> externShared = new ArrayList<>();
-        private long shared, local;
-        private int maxThreads = 1024;
+        private final Code code = new Code();
         private SourceLine source;
         private final Deque<Scope> scopes = new ArrayDeque<>();
         private int scopeCount;
@@ -221,25 +220,23 @@ public final class PtxParser {
             Scope(int id) { this.id = id; }
         }
 
-        KernelParser(Token first) { this.first = first; }
+        CodeParser(Token first) { this.first = first; }
 
+        /** {@code .entry name (parameters) directives { ... }} or {@code .func (results) name (parameters) directives { ... }}, of which a declaration has no body. */
         void parse() {
-            Token n = next();
-            name = n.text();
+            boolean entry = first.is(".entry");
             scopes.push(new Scope(scopeCount++));
-            if (accept("(")) {
-                while (!accept(")")) {
-                    expect(".param");
-                    Declaration d = declaration(false);
-                    int offset = (paramBytes + d.align - 1) / d.align * d.align;
-                    var p = new PtxParam(d.name, offset, (int) d.size, d.align);
-                    params.add(p);
-                    scope().names.put(d.name, p);
-                    paramBytes = offset + p.size();
-                    accept(",");
-                }
+            if (!entry && peek().is("(")) formals(code.results);
+            code.name = next().text();
+            if (peek().is("(")) {
+                if (entry) parameters();
+                else formals(code.formals);
             }
-            while (!peek().is("{")) directive(next());
+            if (!entry) functions.putIfAbsent(code.name, code);   // known to its own body
+            while (!peek().is("{")) {
+                if (!entry && accept(";")) return;
+                directive(next());
+            }
             next();
             int depth = 1;
             while (depth > 0) {
@@ -249,38 +246,73 @@ public final class PtxParser {
                     case "}" -> { depth--; scopes.pop(); }
                     case ";" -> { }
                     default -> {
-                        if (t.kind() == Kind.END) throw error(t, "kernel " + name + " has no end");
+                        if (t.kind() == Kind.END) throw error(t, (entry ? "kernel " : "function ") + code.name + " has no end");
                         statement(t);
                     }
                 }
             }
-            long dynamicAlign = 16;
-            for (PtxVariable v : externShared) dynamicAlign = Math.max(dynamicAlign, v.align());
-            if (!externShared.isEmpty()) shared = (shared + dynamicAlign - 1) / dynamicAlign * dynamicAlign;
-            for (PtxVariable v : externShared) sharedOffsets.put(v.name(), shared);
-            for (Instruction i : instructions)
+            for (Instruction i : code.instructions)
                 for (Operand o : i.operands())
-                    if (o instanceof Operand.Label l && i.is("bra") && !labels.containsKey(l.name()))
+                    if (o instanceof Operand.Label l && i.is("bra") && !code.labels.containsKey(l.name()))
                         throw new PtxException(module, i.line(), "branch to unknown label " + l.name());
-            String own = text.substring(first.start(), tokens.get(at - 1).start() + 1);
-            if (kernels.put(name, new PtxKernel(module, name, own, params, paramBytes, registers, instructions, labels, tables, sharedOffsets, shared,
-                    local, maxThreads)) != null) throw error(first, "two entries named " + name);
+            code.text = text.substring(first.start(), tokens.get(at - 1).start() + 1);
+            if (!entry) functions.put(code.name, code);
+            else if (entries.put(code.name, code) != null) throw error(first, "two entries named " + code.name);
+        }
+
+        private void parameters() {
+            expect("(");
+            while (!accept(")")) {
+                expect(".param");
+                Declaration d = declaration(false);
+                int offset = (code.paramBytes + d.align - 1) / d.align * d.align;
+                var p = new PtxParam(d.name, offset, (int) d.size, d.align);
+                code.params.add(p);
+                scope().names.put(d.name, p);
+                code.paramBytes = offset + p.size();
+                accept(",");
+            }
+        }
+
+        /** Parameters or results of a function: variables that the caller gives. */
+        private void formals(List<PtxVariable> into) {
+            expect("(");
+            while (!accept(")")) {
+                if (accept(".reg")) throw error(peek(), "parameters in registers are not served");
+                expect(".param");
+                Declaration d = declaration(false);
+                var v = new PtxVariable(d.name, StateSpace.PARAM, d.align, -1, d.size, null, List.of());
+                into.add(v);
+                scope().names.put(d.name, v);
+                accept(",");
+            }
         }
 
         private Scope scope() { return scopes.peek(); }
 
         private void directive(Token t) {
             switch (t.text()) {
-                case ".maxntid", ".reqntid" -> {
-                    long n = number(next());
-                    while (accept(",")) n *= number(next());
-                    maxThreads = (int) Math.min(1024, n);
-                }
+                case ".maxntid", ".reqntid" -> code.maxThreads = (int) Math.min(1024, product());
                 case ".minnctapersm", ".maxnctapersm", ".maxnreg", ".maxclusterrank" -> next();
+                case ".reqnctapercluster" -> { if (product() > 1) unserved(t, "a kernel of clusters"); }
                 case ".pragma" -> skipTo(";");
-                case ".noreturn" -> { }
-                default -> throw error(t, "the software GPU does not serve the directive " + t);
+                case ".noreturn", ".unique", ".explicitcluster" -> { }
+                default -> {
+                    unserved(t, "the directive " + t);
+                    while (!peek().is("{") && !peek().is(";") && !peek().text().startsWith(".")) if (next().kind() == Kind.END) throw error(t, "a body is missing");
+                }
             }
+        }
+
+        private long product() {
+            long n = number(next());
+            while (accept(",")) n *= number(next());
+            return n;
+        }
+
+        /** Whoever launches the kernel hears of it; its neighbours in the module can still run. */
+        private void unserved(Token t, String what) {
+            if (code.unserved == null) code.unserved = new PtxException(module, t.line(), "the software GPU does not serve " + what + " (" + code.name + ")");
         }
 
         private void statement(Token t) {
@@ -293,14 +325,15 @@ public final class PtxParser {
                         long offset = -1;
                         StateSpace space = StateSpace.PARAM;
                         if (isLocal) {
-                            offset = (local + d.align - 1) / d.align * d.align;
-                            local = offset + d.size;
+                            offset = (code.local + d.align - 1) / d.align * d.align;
+                            code.local = offset + d.size;
                             space = StateSpace.LOCAL;
                         }
                         if (isShared) space = StateSpace.SHARED;
-                        var v = new PtxVariable(d.name, space, d.align, offset, d.size, null, List.of());
+                        String name = isShared && !first.is(".entry") ? code.name + "." + d.name : d.name;
+                        var v = new PtxVariable(name, space, d.align, offset, d.size, null, List.of());
                         scope().names.put(d.name, v);
-                        if (isShared) place(v);
+                        if (isShared) code.shared.add(v);
                     } while (accept(","));
                     expect(";");
                 }
@@ -333,27 +366,19 @@ public final class PtxParser {
                 var targets = new ArrayList<String>();
                 do targets.add(labelName(next().text())); while (accept(","));
                 expect(";");
-                tables.put(t.text(), targets);
+                code.tables.put(t.text(), targets);
                 return;
             }
             if (peek().is(".callprototype")) { skipTo(";"); return; }
             String n = t.text();
             // Labels of inner scopes may repeat (inline assembly): the scope's number keeps them apart.
             if (scopes.size() > 1) { n = n + "@" + scope().id; scope().names.put(t.text(), n); }
-            if (labels.put(n, instructions.size()) != null) throw error(t, "label " + t + " twice");
+            if (code.labels.put(n, code.instructions.size()) != null) throw error(t, "label " + t + " twice");
         }
 
         private String labelName(String n) {
             for (Scope s : scopes) if (s.names.get(n) instanceof String mangled) return mangled;
             return n;
-        }
-
-        private void place(PtxVariable v) {
-            if (sharedOffsets.containsKey(v.name())) return;
-            long align = Math.max(v.align(), 16);
-            shared = (shared + align - 1) / align * align;
-            sharedOffsets.put(v.name(), shared);
-            shared += v.size();
         }
 
         private void registers() {
@@ -371,8 +396,8 @@ public final class PtxParser {
         }
 
         private Register register(String n, PtxType type) {
-            var r = new Register(registers.size(), n, type);
-            registers.add(r);
+            var r = new Register(code.registers.size(), n, type);
+            code.registers.add(r);
             return r;
         }
 
@@ -393,11 +418,8 @@ public final class PtxParser {
                 }
             }
             PtxVariable v = variables.get(n);
-            if (v != null && v.space() == StateSpace.SHARED) {
-                if (v.size() == 0) { if (!externShared.contains(v)) externShared.add(v); }
-                else place(v);
-            }
-            return v;
+            if (v != null && v.space() == StateSpace.SHARED) code.shared.add(v);
+            return v != null ? v : functions.containsKey(n) ? functionAddress(n) : null;
         }
 
         private void instruction(Token t) {
@@ -415,23 +437,37 @@ public final class PtxParser {
             List<String> modifiers = List.of(Arrays.copyOfRange(parts, 1, parts.length));
             var operands = new ArrayList<Operand>();
             if (parts[0].equals("call")) {
-                String callee = null;
-                int depth = 0;
-                while (!peek().is(";")) {
-                    Token c = next();
-                    if (c.kind() == Kind.END) throw error(c, "call without end");
-                    if (c.is("(")) depth++;
-                    else if (c.is(")")) depth--;
-                    else if (depth == 0 && callee == null && c.kind() == Kind.WORD) callee = c.text();
-                }
-                operands.add(new Operand.Label(callee));
+                operands.addAll(call());
             } else if (!peek().is(";")) {
                 boolean jump = parts[0].equals("bra") || parts[0].equals("brx");
                 do operands.add(jump && peek().kind() == Kind.WORD && !peek().text().startsWith("%") ? new Operand.Label(labelName(next().text())) : operand());
                 while (accept(","));
             }
             expect(";");
-            instructions.add(new Instruction(guard, parts[0], modifiers, operands, line, source));
+            code.instructions.add(new Instruction(guard, parts[0], modifiers, operands, line, source));
+        }
+
+        /** {@code (results), callee, (arguments), prototype}: as a vector, a label or register, a vector. */
+        private List<Operand> call() {
+            Operand results = new Operand.Vector(List.of()), arguments = results;
+            if (peek().is("(")) { results = actuals(); expect(","); }
+            Token t = peek();
+            boolean pointer = t.text().startsWith("%");
+            Operand callee = pointer ? single() : new Operand.Label(next().text());
+            if (!pointer && t.kind() != Kind.WORD) throw error(t, "expected a function, found " + t);
+            if (accept(",")) {
+                if (peek().is("(")) arguments = actuals();
+                if (peek().is(",")) next();
+                if (!peek().is(";")) next();   // the prototype
+            }
+            return List.of(results, callee, arguments);
+        }
+
+        private Operand actuals() {
+            var list = new ArrayList<Operand>();
+            expect("(");
+            while (!accept(")")) { list.add(single()); accept(","); }
+            return new Operand.Vector(list);
         }
 
         private Operand operand() {

@@ -45,6 +45,28 @@ class PtxParserTest {
     }
 
     @Test
+    void whatOneKernelHasOfTheUnservedLeavesItsNeighboursAlone() {
+        PtxModule m = PtxParser.parse("m", HEAD + """
+                .func (.param .b32 r) f(.param .b32 x);
+                .global .align 8 .u64 table[2] = {f, 0};
+                .entry clusters()
+                .explicitcluster
+                .reqnctapercluster 2, 1, 1
+                { ret; }
+                .entry one() .reqnctapercluster 1, 1, 1 { ret; }
+                .entry unknown() .someday 3, 4 .maxntid 64 { ret; }
+                .entry plain() { .reg .b64 %rd<2>; mov.u64 %rd0, table; mov.u64 %rd1, f; ret; }
+                .func (.param .b32 r) f(.param .b32 x) { ret; }
+                """);
+        m.kernel("plain").requireServed();
+        m.kernel("one").requireServed();
+        assertEquals(64, m.kernel("unknown").maxThreads());
+        assertTrue(assertThrows(PtxException.class, m.kernel("clusters")::requireServed).getMessage().startsWith("m.ptx:8: "));
+        assertTrue(assertThrows(PtxException.class, m.kernel("unknown")::requireServed).getMessage().contains(".someday"));
+        assertTrue(m.global("table").get(ValueLayout.JAVA_LONG_UNALIGNED, 0) != 0);
+    }
+
+    @Test
     void scopesHaveRegistersAndLabelsOfTheirOwn() {
         PtxKernel k = PtxParser.parse("m", HEAD + """
                 .entry f(.param .u64 o)
