@@ -13,6 +13,7 @@ import dev.turningpoint.softgpu.ptx.PtxType;
 import dev.turningpoint.softgpu.ptx.Register;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 
@@ -47,6 +48,9 @@ final class KernelEmitter {
     private final int[] definitionCount;
     private final BitSet pendable = new BitSet();
     private final BitSet local = new BitSet();             // registers of one block: values, no slots
+    private final BitSet inMemory = new BitSet();          // registers whose addresses are handed to functions
+    private final int[] sharedSlot;                        // their places
+    private final BitSet passed = new BitSet();            // places for operands that have none
     private final String[] held;                           // the value a register has, as far as known: since the last label for those with slots
     private long contextBytes;
 
@@ -72,6 +76,13 @@ final class KernelEmitter {
         for (Instruction i : kernel.instructions()) Effects.writes(i, r -> definitionCount[r.id()]++);
         held = new String[kernel.registers().size()];
         localRegisters();
+        for (Instruction i : kernel.instructions())
+            if (inMemory(i)) {
+                List<Operand> o = i.operands();
+                for (Operand each : i.is("mma") ? o : o.subList(0, 1)) Effects.registers(each, r -> { if (analysis.shape(r).isVarying()) inMemory.set(r.id()); });
+            }
+        local.andNot(inMemory);
+        sharedSlot = SharedSlots.assign(analysis, inMemory);
         ir.atLabel(() -> { for (int r = local.nextClearBit(0); r < held.length; r = local.nextClearBit(r + 1)) held[r] = null; });
     }
 
@@ -79,7 +90,7 @@ final class KernelEmitter {
     private void localRegisters() {
         local.set(0, held.length);
         int[] home = new int[held.length];
-        java.util.Arrays.fill(home, -1);
+        Arrays.fill(home, -1);
         for (int b = 0; b < graph.size(); b++) {
             int block = b;
             BitSet[] after = null;
@@ -141,7 +152,25 @@ final class KernelEmitter {
         };
     }
 
-    String slot(Register r) { return "%R" + r.id(); }
+    String slot(Register r) { return inMemory.get(r.id()) ? "%S" + sharedSlot[r.id()] : "%R" + r.id(); }
+
+    /** Whether an instruction is a function on registers in memory: see {@link MatrixLibrary}. */
+    boolean inMemory(Instruction i) { return !target.avx512() && (i.is("mma") || i.is("ldmatrix")); }
+
+    /** Address of the memory that receives all lanes of a register; what is known of its value is forgotten. */
+    String place(Operand d) {
+        Register r = ((Operand.Reg) d).register();
+        held[r.id()] = null;
+        return slot(r);
+    }
+
+    /** Address of memory that holds all lanes of an operand; n tells apart the operands of one instruction that have no memory of their own. */
+    String place(Operand o, String type, int n) {
+        if (o instanceof Operand.Reg r && inMemory.get(r.register().id())) return slot(r.register());
+        passed.set(n);
+        ir.line("store " + Ir.vector(type) + " " + vector(o, type) + ", ptr %passed." + n);
+        return "%passed." + n;
+    }
 
     /** Value of lane 0 of an operand that is not varying. */
     String scalar(Operand o, String type) {
@@ -292,7 +321,7 @@ final class KernelEmitter {
         String own = typeOf(r.type());
         v = convert(v, type, own, true);
         if (!analysis.shape(r).isVarying()) throw new IllegalStateException(kernel.name() + ": vector for " + analysis.shape(r) + " register in " + current);
-        if (mask != null && !local.get(r.id()) && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id())))
+        if (mask != null && !local.get(r.id()) && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id()) || inMemory.get(r.id())))
             v = ir.select(own, true, mask, v, read(r, Ir.vector(own)));
         keep(r, v, Ir.vector(own));
     }
@@ -491,7 +520,7 @@ final class KernelEmitter {
         FlowGraph.Block block = graph.block(b);
         Instruction terminator = graph.terminator(b);
         BitSet[] after = null;
-        java.util.Arrays.fill(held, null);
+        Arrays.fill(held, null);
         mask = blockMask;
         guarded = false;
         liveOut = analysis.liveOut(b);
@@ -593,7 +622,7 @@ final class KernelEmitter {
     private void backward(int[] next, String[] lanes, int p) {
         Integer[] order = new Integer[next.length];
         for (int i = 0; i < order.length; i++) order[i] = i;
-        java.util.Arrays.sort(order, java.util.Comparator.comparingInt(i -> graph.position(next[i])));
+        Arrays.sort(order, java.util.Comparator.comparingInt(i -> graph.position(next[i])));
         for (int i : order) {
             if (graph.position(next[i]) > p) break;
             String other = ir.newLabel("on");
@@ -654,8 +683,11 @@ final class KernelEmitter {
         s.append("target triple = \"").append(target.triple()).append("\"\n@tp_module_data = external global i8\n");
         s.append("define internal i32 @warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
         s.append("  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 ").append(localAt).append('\n');
+        passed.stream().forEach(p -> s.append("  %passed.").append(p).append(" = alloca <32 x i32>\n"));
+        for (int p = 0; p <= Arrays.stream(sharedSlot).max().orElse(-1); p++) s.append("  %S").append(p).append(" = alloca <32 x i32>\n");
         for (Register r : kernel.registers()) {
-            if (local.get(r.id())) continue;
+            if (inMemory.get(r.id()) && analysis.liveIn(0).get(r.id())) s.append("  store <32 x i32> zeroinitializer, ptr ").append(slot(r)).append('\n');
+            if (local.get(r.id()) || inMemory.get(r.id())) continue;
             Shape shape = analysis.shape(r);
             String t = Ir.type(typeOf(r.type()), shape.isVarying());
             s.append("  ").append(slot(r)).append(" = alloca ").append(t).append('\n');

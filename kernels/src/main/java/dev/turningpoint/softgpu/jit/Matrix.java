@@ -5,20 +5,23 @@ import dev.turningpoint.softgpu.ptx.Instruction;
 import dev.turningpoint.softgpu.ptx.Operand;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntUnaryOperator;
 
 /**
  * {@code mma.sync} and {@code ldmatrix}. Lane l of a warp holds row l / 4 (and l / 4 + 8) of A and of the accumulators, columns 2 (l % 4) and the next;
  * of B it holds column l / 4. For every pair of k the elements of A and B that meet in a lane's accumulator are brought together by constant shuffles;
- * then one bf16 dot product (or two fma) a pair does the work.
+ * then one bf16 dot product (or two fma) a pair does the work. Without AVX-512 this is a function of {@link MatrixLibrary}.
  */
 final class Matrix {
     private final KernelEmitter k;
     private final Ir ir;
     private final java.util.Map<String, String[]> halves = new java.util.HashMap<>();   // of accumulators: the next product takes them as they are
 
-    Matrix(KernelEmitter k) { this.k = k; this.ir = k.ir; }
+    private final MatrixLibrary library;
+
+    Matrix(KernelEmitter k) { this.k = k; this.ir = k.ir; this.library = new MatrixLibrary(k); }
 
     void mma(Instruction i) {
         boolean k16 = i.has("m16n8k16"), k8 = i.has("m16n8k8");
@@ -27,6 +30,18 @@ final class Matrix {
         if (types.size() != 4 || !types.get(0).equals("f32") || !types.get(3).equals("f32")) throw k.refuse(i, "");
         String kind = types.get(1);
         List<Operand> d = i.operand(0).elements(), a = i.operand(1).elements(), b = i.operand(2).elements(), c = i.operand(3).elements();
+        boolean tf32 = kind.equals("tf32");
+        int registers = tf32 ? (k16 ? 4 : 2) : (k16 ? 2 : 1);   // of B; A has twice as many
+        if (!tf32 && !kind.equals("bf16") && !kind.equals("f16") || b.size() != registers || a.size() != 2 * registers) throw k.refuse(i, "");
+        if (k.inMemory(i)) {
+            var places = new ArrayList<String>();
+            for (Operand o : d) places.add(k.place(o));
+            for (Operand o : a) places.add(k.place(o, "i32", places.size()));
+            for (Operand o : b) places.add(k.place(o, "i32", places.size()));
+            for (Operand o : c) places.add(k.place(o, "float", places.size()));
+            call(library.product(kind, registers), places);
+            return;
+        }
         var av = new ArrayList<String>();
         var bv = new ArrayList<String>();
         for (Operand o : a) av.add(k.vector(o, "i32"));
@@ -37,9 +52,6 @@ final class Matrix {
             String[] known = halves.get(v);
             for (int h = 0; h < 2; h++) { int from = 16 * h; acc[j][h] = known != null ? known[h] : ir.shuffle("float", 32, v, null, 16, l -> from + l); }
         }
-        boolean tf32 = kind.equals("tf32");
-        int registers = tf32 ? (k16 ? 4 : 2) : (k16 ? 2 : 1);   // of B; A has twice as many
-        if (!tf32 && !kind.equals("bf16") && !kind.equals("f16") || b.size() != registers || a.size() != 2 * registers) throw k.refuse(i, "");
         for (int r = 0; r < registers; r++) {
             for (int q = 0; q < 4; q++) {   // lane q of a quad holds this pair (or this one k)
                 int quad = q;
@@ -60,6 +72,10 @@ final class Matrix {
             halves.put(v, acc[j]);
             k.writeVector(d.get(j), v, "float");
         }
+    }
+
+    private void call(String function, List<String> pointers) {
+        ir.line("call fastcc void " + function + "(ptr " + String.join(", ptr ", pointers) + ")");
     }
 
     private String pick(String v, IntUnaryOperator lane) { return ir.shuffle("i32", 32, v, null, 16, lane); }
@@ -99,6 +115,16 @@ final class Matrix {
         if (!shared) throw k.refuse(i, "");
         String lanes = s.isVarying() ? k.vector(at.base(), "i32") : null, first = s.isVarying() ? null : k.scalar(at.base(), "i32");
         if (first != null && first.startsWith("%")) first = ir.temp("sext i32 " + first + " to i64");
+        if (k.inMemory(i)) {
+            var arguments = new ArrayList<String>();
+            long[] pattern = lanes != null ? null : Arrays.stream(s.pattern(), 0, 8 * d.size()).map(p -> p - s.pattern()[0]).toArray();
+            String base = ir.temp("getelementptr i8, ptr %shared, i64 " + at.offset());
+            arguments.add(lanes != null ? base : ir.temp("getelementptr i8, ptr " + base + ", i64 " + first));
+            if (lanes != null) arguments.add(k.place(at.base(), "i32", 0));
+            for (Operand o : d) arguments.add(k.place(o));
+            call(library.ldmatrix(d.size(), i.has("trans"), pattern), arguments);
+            return;
+        }
         for (int m = 0; m < d.size(); m++) {
             var rows = new ArrayList<String>();
             for (int r = 0; r < 8; r++) {
