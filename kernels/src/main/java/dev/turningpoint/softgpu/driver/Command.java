@@ -160,6 +160,7 @@ final class Command implements Task {
         switch (kind) {
             case KERNEL -> {
                 int fault;
+                if (!code.function.module.isLoaded()) throw Code.INVALID_HANDLE.error("a graph launches " + code.function.kernel.name() + ", whose module was unloaded");
                 try {
                     fault = code.launch(self, this, gx, gy, gz, params);
                 } catch (KernelFault e) {

@@ -7,7 +7,6 @@ import dev.turningpoint.softgpu.interpreter.Launch;
 import dev.turningpoint.softgpu.interpreter.Observer;
 import dev.turningpoint.softgpu.interpreter.Watch;
 import dev.turningpoint.softgpu.jit.CompiledKernel;
-import dev.turningpoint.softgpu.jit.KernelCompiler;
 import dev.turningpoint.softgpu.ptx.PtxException;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import java.lang.foreign.Arena;
@@ -26,7 +25,6 @@ final class Function {
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
     /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */
     private static final Watch WATCH = Counting.DEVICE;
-    private static final KernelCompiler COMPILER = new KernelCompiler();
     private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT,
             ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG,
             ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
@@ -75,18 +73,16 @@ final class Function {
 
     private static final class Compiled extends Variant {
         private final CompiledKernel code;
-        private final MemorySegment address;
 
         Compiled(Function function, int bx, int by, int bz, int shared) {
             super(function, bx, by, bz, shared);
-            code = COMPILER.compile(function.module.ptx, function.kernel.name(), bx, by, bz, shared);
-            address = MemorySegment.ofAddress(code.address());
+            code = function.module.compiler.compile(function.module.ptx, function.kernel.name(), bx, by, bz, shared);
         }
 
         @Override
         int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz) {
             try {
-                return (int) CALL.invokeExact(address, params, thread.scratch(code.scratchBytes()), first, end, gx, gy, gz);
+                return (int) CALL.invokeExact(code.code(), params, thread.scratch(code.scratchBytes()), first, end, gx, gy, gz);
             } catch (RuntimeException | Error e) {
                 throw e;
             } catch (Throwable e) {

@@ -1,13 +1,17 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.jit.KernelCompiler;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
+import java.lang.foreign.Arena;
 import java.util.HashMap;
 import java.util.Map;
 
-/** A module as {@code cuModuleLoadDataEx} made it; its variables live while it is loaded. */
+/** A module as {@code cuModuleLoadDataEx} made it; its variables and its compiled kernels live while it is loaded. */
 final class LoadedModule {
     final PtxModule ptx;
+    private final Arena code = Arena.ofShared();
+    final KernelCompiler compiler = new KernelCompiler(code);
     private final Map<String, Function> functions = new HashMap<>();
     private final java.util.List<Long> registered = new java.util.ArrayList<>();
 
@@ -36,5 +40,19 @@ final class LoadedModule {
         functions.clear();
         for (long address : registered) Memory.VARIABLES.unregister(address);
         registered.clear();
+        freeCode();
+    }
+
+    boolean isLoaded() { return code.scope().isAlive(); }
+
+    /** A launch that another thread slipped in is waited for; one that comes later, from a graph, finds no code. */
+    private void freeCode() {
+        while (code.scope().isAlive()) {
+            try {
+                code.close();
+            } catch (IllegalStateException running) {
+                Thread.onSpinWait();
+            }
+        }
     }
 }

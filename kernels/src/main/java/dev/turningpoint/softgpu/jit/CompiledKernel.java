@@ -1,22 +1,23 @@
 package dev.turningpoint.softgpu.jit;
 
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /**
- * A kernel compiled for one block shape. The code stays loaded for the life of the process.
+ * A kernel compiled for one block shape.
  *
- * <p>The function at {@link #address()} is {@code int f(void* params, void* scratch, int64 firstBlock, int64 endBlock, int gx, int gy, int gz)}:
+ * <p>The function {@link #code()} is {@code int f(void* params, void* scratch, int64 firstBlock, int64 endBlock, int gx, int gy, int gz)}:
  * it runs the blocks {@code [firstBlock, endBlock)} of the grid in linear order, x fastest, and returns 0 or one of the fault codes below.
  * It may be called by several threads at once, each with a scratch area of its own.
  *
  * @param name         entry name
- * @param address      the function
+ * @param code         the function; it lives as long as the scope of this segment
  * @param scratchBytes bytes of scratch, 64-byte aligned, contents irrelevant; holds shared memory, local memory and suspended warps
  * @param sharedBytes  static and dynamic shared memory of a block
  * @param report       what a kernel author should know: memory accesses that became gathers or scatters, with their lines
  * @param fromCache    whether the object came from the cache
  */
-public record CompiledKernel(String name, long address, long scratchBytes, long sharedBytes, List<String> report, boolean fromCache) {
+public record CompiledKernel(String name, MemorySegment code, long scratchBytes, long sharedBytes, List<String> report, boolean fromCache) {
     public static final int OK = 0;
     /** {@code trap} was executed. */
     public static final int TRAP = 1;

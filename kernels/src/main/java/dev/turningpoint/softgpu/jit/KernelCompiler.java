@@ -7,6 +7,8 @@ import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -30,11 +32,16 @@ public final class KernelCompiler {
 
     private final Map<Key, CompletableFuture<CompiledKernel>> compiled = new ConcurrentHashMap<>();
     private final NativeCompiler given;
+    private final Arena lifetime;
 
-    public KernelCompiler() { this(null); }
+    /** @param lifetime how long the code lives; nothing may be compiled any more once it is closed, and it cannot be closed while a kernel runs */
+    public KernelCompiler(Arena lifetime) { this(null, lifetime); }
 
     /** For a processor other than this one. */
-    KernelCompiler(NativeCompiler given) { this.given = given; }
+    KernelCompiler(NativeCompiler given, Arena lifetime) {
+        this.given = given;
+        this.lifetime = lifetime;
+    }
 
     /** LLVM is loaded when the first kernel is compiled. */
     private NativeCompiler llvm() { return given != null ? given : NativeCompiler.get(); }
@@ -104,13 +111,13 @@ public final class KernelCompiler {
             e = new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));
             if (cached) ObjectCache.write(key, e);
         }
-        long address = llvm.link(kernel.name(), e.object(), module.data().address());
+        MemorySegment code = llvm.link(kernel.name(), e.object(), module.data().address(), lifetime);
         if (LOG.isLoggable(System.Logger.Level.DEBUG)) {
             LOG.log(System.Logger.Level.DEBUG, "{0} for {1} x {2} x {3} threads {4} in {5} ms", kernel.name(), geometry.x(), geometry.y(), geometry.z(),
                     found ? "from the cache" : "compiled", (System.nanoTime() - start) / 1_000_000);
             for (String s : e.report()) LOG.log(System.Logger.Level.DEBUG, s);
         }
-        return new CompiledKernel(kernel.name(), address, e.scratchBytes(), e.sharedBytes(), e.report(), found);
+        return new CompiledKernel(kernel.name(), code, e.scratchBytes(), e.sharedBytes(), e.report(), found);
     }
 
     /** A hash over the classes that decide what is emitted. */

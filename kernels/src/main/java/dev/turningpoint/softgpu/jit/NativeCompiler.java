@@ -121,29 +121,39 @@ final class NativeCompiler {
         }
     }
 
-    /** Loads an object file for good; {@code @tp_module_data} in it is the given address. */
-    synchronized long link(String symbol, byte[] object, long moduleData) {
+    /** Loads an object file for as long as the arena lives; {@code @tp_module_data} in it is the given address. Gives the function of that name. */
+    synchronized MemorySegment link(String symbol, byte[] object, long moduleData, Arena lifetime) {
         try (Arena a = Arena.ofConfined()) {
             MemorySegment builder = Llvm.LLVMOrcCreateLLJITBuilder();
             Llvm.LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, Llvm.LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine(a, 1)));   // takes the machine
             MemorySegment out = a.allocate(ADDRESS);
             check("JIT", Llvm.LLVMOrcCreateLLJIT(out, builder));
-            MemorySegment jit = out.get(ADDRESS, 0), library = Llvm.LLVMOrcLLJITGetMainJITDylib(jit);
-            check("JIT", Llvm.LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(out, Llvm.LLVMOrcLLJITGetGlobalPrefix(jit), MemorySegment.NULL, MemorySegment.NULL));
-            Llvm.LLVMOrcJITDylibAddGenerator(library, out.get(ADDRESS, 0));
-            // { symbol name, { address, { flags, target flags } } }
-            MemorySegment pair = a.allocate(24, 8);
-            pair.set(ADDRESS, 0, Llvm.LLVMOrcLLJITMangleAndIntern(jit, a.allocateFrom("tp_module_data")));
-            pair.set(JAVA_LONG, 8, moduleData);
-            pair.set(ValueLayout.JAVA_BYTE, 16, (byte) 1);   // exported
-            check("JIT", Llvm.LLVMOrcJITDylibDefine(library, Llvm.LLVMOrcAbsoluteSymbols(pair, 1)));
-            MemorySegment bytes = a.allocate(object.length + 1L, 64);
-            MemorySegment.copy(object, 0, bytes, ValueLayout.JAVA_BYTE, 0, object.length);
-            MemorySegment buffer = Llvm.LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, object.length, a.allocateFrom(symbol));
-            check("kernel " + symbol, Llvm.LLVMOrcLLJITAddObjectFile(jit, library, buffer));
-            MemorySegment address = a.allocate(JAVA_LONG);
-            check("kernel " + symbol, Llvm.LLVMOrcLLJITLookup(jit, address, a.allocateFrom(symbol)));
-            return address.get(JAVA_LONG, 0);
+            MemorySegment jit = out.get(ADDRESS, 0);
+            try {
+                return MemorySegment.ofAddress(link(a, jit, symbol, object, moduleData)).reinterpret(lifetime, code -> check("JIT", Llvm.LLVMOrcDisposeLLJIT(jit)));
+            } catch (Throwable t) {
+                check("JIT", Llvm.LLVMOrcDisposeLLJIT(jit));
+                throw t;
+            }
         }
+    }
+
+    private static long link(Arena a, MemorySegment jit, String symbol, byte[] object, long moduleData) {
+        MemorySegment out = a.allocate(ADDRESS), library = Llvm.LLVMOrcLLJITGetMainJITDylib(jit);
+        check("JIT", Llvm.LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(out, Llvm.LLVMOrcLLJITGetGlobalPrefix(jit), MemorySegment.NULL, MemorySegment.NULL));
+        Llvm.LLVMOrcJITDylibAddGenerator(library, out.get(ADDRESS, 0));
+        // { symbol name, { address, { flags, target flags } } }
+        MemorySegment pair = a.allocate(24, 8);
+        pair.set(ADDRESS, 0, Llvm.LLVMOrcLLJITMangleAndIntern(jit, a.allocateFrom("tp_module_data")));
+        pair.set(JAVA_LONG, 8, moduleData);
+        pair.set(ValueLayout.JAVA_BYTE, 16, (byte) 1);   // exported
+        check("JIT", Llvm.LLVMOrcJITDylibDefine(library, Llvm.LLVMOrcAbsoluteSymbols(pair, 1)));
+        MemorySegment bytes = a.allocate(object.length + 1L, 64);
+        MemorySegment.copy(object, 0, bytes, ValueLayout.JAVA_BYTE, 0, object.length);
+        MemorySegment buffer = Llvm.LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, object.length, a.allocateFrom(symbol));
+        check("kernel " + symbol, Llvm.LLVMOrcLLJITAddObjectFile(jit, library, buffer));
+        MemorySegment address = a.allocate(JAVA_LONG);
+        check("kernel " + symbol, Llvm.LLVMOrcLLJITLookup(jit, address, a.allocateFrom(symbol)));
+        return address.get(JAVA_LONG, 0);
     }
 }

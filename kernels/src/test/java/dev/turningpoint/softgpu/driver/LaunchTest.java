@@ -266,6 +266,21 @@ class LaunchTest {
     }
 
     @Test
+    void aGraphOfAnUnloadedModuleIsRefused() {
+        long x = alloc(400);
+        ok(cuStreamBeginCapture_v2(stream, 1));
+        ok(launch(function("increment"), 1, 128, 0, stream, x, 100, 1));
+        ok(cuStreamEndCapture(stream, out));
+        ok(cuGraphInstantiateWithFlags(out, out.get(ADDRESS, 0), 0));
+        var graph = out.get(ADDRESS, 0);
+        ok(cuGraphLaunch(graph, stream));
+        ok(cuModuleUnload(module));   // waits for the launch
+        assertEquals(1, read(x, 400).getAtIndex(JAVA_INT, 99));
+        ok(cuGraphLaunch(graph, stream));
+        assertEquals(CUDA_ERROR_INVALID_HANDLE(), cuStreamSynchronize(stream));
+    }
+
+    @Test
     void twoStreamsLaunchAtOnceWithMoreBlocksThanWorkers() throws Exception {
         int n = 200_000, rounds = 200;
         long[] x = {alloc(4 * n), alloc(4 * n)};

@@ -21,7 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /** Compiles a test kernel and calls the function directly, without a driver. */
 public final class Launch {
-    static final KernelCompiler COMPILER = new KernelCompiler();
+    static final KernelCompiler COMPILER = new KernelCompiler(Arena.global());
     private static final Map<String, PtxModule> MODULES = new ConcurrentHashMap<>();
 
     private Launch() {}
@@ -108,7 +108,7 @@ public final class Launch {
     }
 
     static MethodHandle handle(CompiledKernel k) {
-        return Linker.nativeLinker().downcallHandle(MemorySegment.ofAddress(k.address()), FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
+        return Linker.nativeLinker().downcallHandle(k.code(), FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
                 ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
     }
 

@@ -16,7 +16,7 @@ class LesserProcessorTest {
 
     private static KernelCompiler without(String features) {
         NativeCompiler llvm = NativeCompiler.get();
-        return new KernelCompiler(llvm.with(llvm.target().without(features)));
+        return new KernelCompiler(llvm.with(llvm.target().without(features)), Arena.global());
     }
 
     @ParameterizedTest

@@ -59,7 +59,7 @@ class PtxOperationTest {
 
     private static KernelCompiler[] compilers() {
         NativeCompiler llvm = NativeCompiler.get();
-        return new KernelCompiler[]{Launch.COMPILER, new KernelCompiler(llvm.with(llvm.target().without("avx512")))};
+        return new KernelCompiler[]{Launch.COMPILER, new KernelCompiler(llvm.with(llvm.target().without("avx512")), Arena.global())};
     }
 
     private static long[][] doubles(long seed) {
