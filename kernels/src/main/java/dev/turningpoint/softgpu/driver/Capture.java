@@ -38,6 +38,21 @@ final class Capture {
         nodes.add(c);
     }
 
+    /** A stream of the capture is destroyed: the capture cannot become a graph any more, and without its first stream it is over. */
+    synchronized void abandon(StreamQueue stream) {
+        invalidate("a stream was destroyed during the capture");
+        stream.capture = null;
+        streams.remove(stream);
+        if (stream != origin) return;
+        ACTIVE.remove(this);
+        for (StreamQueue s : streams) s.capture = null;
+    }
+
+    /** The context ends. */
+    static void endAll(Context context) {
+        for (Capture c : ACTIVE) if (c.origin.context == context) c.abandon(c.origin);
+    }
+
     synchronized void invalidate(String why) {
         if (invalid == null) invalid = why;
     }

@@ -183,7 +183,10 @@ final class Command implements Task {
                 }
             }
             case MATMUL -> ((Matmul) object).execute(self, matmul);
-            case FREE -> Memory.DEVICE.free(target);
+            case FREE -> {
+                self.stream().context.freeing.remove(target);
+                Memory.DEVICE.free(target);
+            }
             case NONE, STOP -> { }
         }
     }

@@ -11,11 +11,14 @@ final class Context {
     private static final ThreadLocal<List<Context>> STACK = ThreadLocal.withInitial(ArrayList::new);
 
     static volatile boolean initialised;
+    private static final String POISONED = "an earlier kernel failed; the context can only be reset";
     private static Context primary;
     private static int retained;
 
     final long handle = Handles.add(this);
     final Set<StreamQueue> streams = ConcurrentHashMap.newKeySet();
+    /** Allocations whose free waits in a stream. */
+    final Set<Long> freeing = ConcurrentHashMap.newKeySet();
     private volatile StreamQueue legacy;
     private volatile Code fault;
     private volatile boolean destroyed;
@@ -39,6 +42,7 @@ final class Context {
         if (c == null) return;
         primary = null;
         c.destroyed = true;
+        Capture.endAll(c);
         for (StreamQueue s : c.streams) s.close();
         for (StreamQueue s : c.streams) s.awaitEnd();
         Handles.remove(c.handle, Context.class);
@@ -86,13 +90,20 @@ final class Context {
         if (Thread.currentThread() instanceof ComputeThread t && t.inHostFunction) throw Code.NOT_PERMITTED.error("a host function may not call the driver");
     }
 
+    /** For calls that need no current context, but fail in one that a kernel has poisoned. */
+    static void requireSound() {
+        requireInitialised();
+        Context c = currentOrNull();
+        if (c != null && c.fault != null) throw c.fault.error(POISONED);
+    }
+
     /** The current context, fit for work. */
     static Context current() {
         requireInitialised();
         Context c = currentOrNull();
         if (c == null) throw Code.INVALID_CONTEXT.error("no context is current on this thread");
         if (c.destroyed) throw Code.CONTEXT_IS_DESTROYED.error("the current context was destroyed");
-        if (c.fault != null) throw c.fault.error("an earlier kernel failed; the context can only be reset");
+        if (c.fault != null) throw c.fault.error(POISONED);
         return c;
     }
 
@@ -130,8 +141,31 @@ final class Context {
         for (StreamQueue s : streams) s.awaitAll();
     }
 
-    /** What the legacy stream waits for. */
-    void synchronizeBlocking() {
+    /** Waits for what the legacy stream waits for. */
+    void synchronizeBlocking(String call) {
+        refuseLegacyDuringCapture(call);
         for (StreamQueue s : streams) if (s.blocking) s.awaitAll();
+    }
+
+    /** A capture of a stream that the legacy stream waits for; null if there is none. */
+    Capture blockingCapture() {
+        for (StreamQueue s : streams) {
+            Capture c = s.capture;
+            if (c != null && s.blocking) return c;
+        }
+        return null;
+    }
+
+    /** The legacy stream would wait for a stream that captures, which can never end. */
+    void refuseLegacyDuringCapture(String call) {
+        Capture c = blockingCapture();
+        if (c == null) return;
+        c.invalidate(call + " used the legacy stream during the capture");
+        throw Code.STREAM_CAPTURE_IMPLICIT.error(call + " would wait for a stream that captures");
+    }
+
+    /** The context cannot be waited for while a stream of it captures, whatever the mode. */
+    void refuseDuringCapture(String call) {
+        for (StreamQueue s : streams) s.refuseDuringCapture(call);
     }
 }

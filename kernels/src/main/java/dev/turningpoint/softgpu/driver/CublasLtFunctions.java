@@ -77,8 +77,14 @@ public final class CublasLtFunctions {
         return found;
     }
 
+    private static Library library(long handle) {
+        Library found = Handles.find(handle, Library.class);
+        if (found == null) throw new DriverError(NOT_INITIALIZED, Handles.describe(handle, Library.class));
+        return found;
+    }
+
     private static int give(long out, Object object) {
-        if (out == 0) throw invalid("null");
+        if (out == 0) throw invalid("the pointer to the result is null");
         Raw.putLong(out, Handles.add(object));
         return 0;
     }
@@ -92,12 +98,17 @@ public final class CublasLtFunctions {
     // ---- library
 
     static int cublasLtCreate(long out) {
-        Context c = Context.currentOrNull();
-        if (c == null) throw new DriverError(NOT_INITIALIZED, "no context is current");
-        return give(out, new Library(c));
+        try {
+            return give(out, new Library(Context.current()));
+        } catch (DriverError e) {
+            throw e.code == INVALID_VALUE ? e : new DriverError(NOT_INITIALIZED, e.getMessage());
+        }
     }
 
-    static int cublasLtDestroy(long library) { return take(library, Library.class); }
+    static int cublasLtDestroy(long library) {
+        library(library);
+        return take(library, Library.class);
+    }
 
     static long cublasLtGetVersion() { return VERSION; }
 
@@ -108,7 +119,8 @@ public final class CublasLtFunctions {
     // ---- descriptions
 
     private static long value(long buffer, long size, int expected) {
-        if (buffer == 0 || size != expected) throw invalid("the attribute has " + expected + " bytes, given are " + size);
+        if (buffer == 0) throw invalid("the attribute's value is null");
+        if (size != expected) throw invalid("the attribute has " + expected + " bytes, given are " + size);
         return expected == 8 ? Raw.getLong(buffer) : Raw.getInt(buffer);
     }
 
@@ -137,7 +149,8 @@ public final class CublasLtFunctions {
             case 4 -> l.leading = value(buffer, size, 8);
             case 5 -> l.batch = (int) value(buffer, size, 4);
             case 6 -> l.batchStride = value(buffer, size, 8);
-            default -> throw unsupported("layout attribute " + attribute);
+            case 7 -> throw unsupported("planar complex matrices");
+            default -> throw invalid("layout attribute " + attribute);
         }
         return 0;
     }
@@ -172,7 +185,7 @@ public final class CublasLtFunctions {
             case 10 -> o.biasStride = value(buffer, size, 8);
             case 26 -> o.biasType = (int) value(buffer, size, 4);
             case 15, 25 -> { }  // multiprocessors to use, fast accumulation: nothing to decide here
-            default -> throw unsupported("matmul attribute " + attribute);
+            default -> throw attribute < 0 || attribute > 40 ? invalid("matmul attribute " + attribute) : unsupported("matmul attribute " + attribute);
         }
         return 0;
     }
@@ -183,15 +196,20 @@ public final class CublasLtFunctions {
 
     static int cublasLtMatmulPreferenceSetAttribute(long preference, int attribute, long buffer, long size) {
         Preference p = get(preference, Preference.class);
-        if (attribute == 1) p.workspace = value(buffer, size, 8);
+        switch (attribute) {
+            case 1 -> p.workspace = value(buffer, size, 8);
+            case 0, 3, 5, 6, 7, 8, 9 -> value(buffer, size, 4);   // search, reductions, alignments, waves: the one algorithm meets them all
+            case 12 -> value(buffer, size, 8);                    // kinds of implementation
+            default -> throw invalid("preference attribute " + attribute);
+        }
         return 0;
     }
 
     // ---- algorithms: there is one, which needs no workspace and whose rows do not depend on how many there are
 
     static int cublasLtMatmulAlgoGetHeuristic(long library, long operation, long a, long b, long c, long d, long preference, int wanted, long results, long count) {
-        get(library, Library.class);
-        if (results == 0 || count == 0 || wanted < 1) throw invalid("no room for a result");
+        library(library);
+        if (results == 0 || count == 0 || wanted < 1) throw invalid("room for " + wanted + " results");
         Raw.putInt(count, 0);
         Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), get(d, Layout.class), 1, 0);
         algorithm(results);
@@ -207,7 +225,7 @@ public final class CublasLtFunctions {
     }
 
     static int cublasLtMatmulAlgoCheck(long library, long operation, long a, long b, long c, long d, long algorithm, long result) {
-        get(library, Library.class);
+        library(library);
         requireAlgorithm(algorithm);
         Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), get(d, Layout.class), 1, 0);
         if (result != 0) algorithm(result);
@@ -239,10 +257,12 @@ public final class CublasLtFunctions {
 
     static int cublasLtMatmul(long library, long operation, long alpha, long a, long aLayout, long b, long bLayout, long beta, long c, long cLayout, long d, long dLayout,
                               long algorithm, long workspace, long workspaceBytes, long stream) {
-        Library l = get(library, Library.class);
+        Library l = library(library);
         Operation o = get(operation, Operation.class);
         Layout la = get(aLayout, Layout.class), lb = get(bLayout, Layout.class), ld = get(dLayout, Layout.class), lc = cLayout == 0 ? ld : get(cLayout, Layout.class);
-        if (alpha == 0 || beta == 0 || a == 0 || b == 0 || d == 0) throw invalid("null");
+        if (alpha == 0 || beta == 0 || a == 0 || b == 0 || d == 0)
+            throw invalid((alpha == 0 ? "alpha" : beta == 0 ? "beta" : a == 0 ? "a" : b == 0 ? "b" : "d") + " is null");
+        if (workspaceBytes != 0 && workspace == 0) throw invalid("a workspace of " + workspaceBytes + " bytes at null");
         if (algorithm != 0) requireAlgorithm(algorithm);
         float factor = Raw.getFloat(alpha), keep = Raw.getFloat(beta);
         if (keep != 0 && c == 0) throw invalid("beta is " + keep + " and c null");
@@ -319,7 +339,14 @@ public final class CublasLtFunctions {
             check("a", la, a);
             check("b", lb, b);
             check("d", ld, d);
-            if (shape.beta() != 0) check("c", lc, c);
+            requireApart("a", la, a, ld, d);
+            requireApart("b", lb, b, ld, d);
+            if (shape.beta() != 0) {
+                check("c", lc, c);
+                if (c != d) requireApart("c", lc, c, ld, d);
+                else if (lc.leading != ld.leading || lc.batch > 1 && lc.batchStride != ld.batchStride)
+                    throw invalid("c and d are one matrix, with leading dimensions " + lc.leading + " and " + ld.leading + ", strides " + lc.batchStride + " and " + ld.batchStride);
+            }
             if (shape.bias() != Shape.NO_BIAS) {
                 if (o.bias == 0) throw invalid("the bias is null");
                 long bytes = (ld.rows + (ld.batch - 1) * Math.max(0, o.biasStride)) * Product.bytes(shape.biasType());
@@ -328,10 +355,28 @@ public final class CublasLtFunctions {
         }
 
         private static void check(String name, Layout l, long address) {
-            long lines = l.order == 0 ? l.columns : l.rows, line = l.order == 0 ? l.rows : l.columns;
-            long bytes = ((lines - 1) * l.leading + line + (l.batch - 1) * Math.max(0, l.batchStride)) * Product.bytes(l.type);
+            long bytes = bytes(l);
             if (!Memory.onDevice(address, bytes)) throw invalid(name + ": " + Memory.DEVICE.describe(address, bytes));
-            if (address % Product.bytes(l.type) != 0) throw invalid(name + " is not aligned to its type");
+            if (address % Product.bytes(l.type) != 0) throw invalid(name + ", 0x" + Long.toHexString(address) + ", is not aligned to its type's " + Product.bytes(l.type) + " bytes");
+        }
+
+        /** From the first element to the last. */
+        private static long bytes(Layout l) {
+            long lines = l.order == 0 ? l.columns : l.rows, line = l.order == 0 ? l.rows : l.columns;
+            return ((lines - 1) * l.leading + line + (l.batch - 1) * Math.max(0, l.batchStride)) * Product.bytes(l.type);
+        }
+
+        /** An operand that the product would overwrite while it is read. Matrices side by side in wider rows are apart. */
+        private static void requireApart(String name, Layout l, long address, Layout ld, long d) {
+            if (address >= d + bytes(ld) || d >= address + bytes(l)) return;
+            boolean interleaved = l.leading * Product.bytes(l.type) == ld.leading * Product.bytes(ld.type) && l.order == ld.order && apart(l, address, ld, d);
+            if (!interleaved) throw invalid(name + ", " + bytes(l) + " bytes at 0x" + Long.toHexString(address) + ", overlaps d, " + bytes(ld) + " bytes at 0x" + Long.toHexString(d));
+        }
+
+        private static boolean apart(Layout l, long address, Layout ld, long d) {
+            long stride = l.leading * Product.bytes(l.type), offset = Math.floorMod(d - address, stride);
+            long line = (l.order == 0 ? l.rows : l.columns) * Product.bytes(l.type), lineD = (ld.order == 0 ? ld.rows : ld.columns) * Product.bytes(ld.type);
+            return offset >= line && offset + lineD <= stride;
         }
     }
 }

@@ -6,6 +6,10 @@ import java.nio.file.Path;
 
 /** What the device says of itself. */
 final class DeviceProperties {
+    /** Compute capability as 10 * major + minor: that of the GPU whose limits these are. */
+    static final int ARCHITECTURE = 90;
+    /** The newest PTX that this driver reads, as 10 * major + minor. */
+    static final int PTX_VERSION = 90;
     static final String NAME = "TurningPoint software GPU (" + cpu() + ")";
 
     private DeviceProperties() {}
@@ -39,7 +43,8 @@ final class DeviceProperties {
             case 38 -> 1 << 20;                          // L2 bytes
             case 39 -> 2048;                             // threads per multiprocessor
             case 40 -> 1;                                // copy engines
-            case 75 -> 8;                                // compute capability 8.0
+            case 75 -> ARCHITECTURE / 10;                // compute capability
+            case 76 -> ARCHITECTURE % 10;
             case 81 -> (int) Function.MOST_SHARED + 1024;
             case 97 -> (int) Function.MOST_SHARED;
             case 99 -> 1;                                // cuMemHostRegister

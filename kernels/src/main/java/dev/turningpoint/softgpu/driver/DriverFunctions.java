@@ -1,6 +1,8 @@
 package dev.turningpoint.softgpu.driver;
 
 import dev.turningpoint.softgpu.ptx.PtxException;
+import dev.turningpoint.softgpu.ptx.PtxHeader;
+import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxParser;
 import java.lang.foreign.ValueLayout;
@@ -26,8 +28,13 @@ public final class DriverFunctions {
         return all;
     }
 
+    /** Not for calls that a training step makes: the message is made even if it is not needed. */
     private static void require(boolean ok, String otherwise) {
         if (!ok) throw Code.INVALID_VALUE.error(otherwise);
+    }
+
+    private static void notNull(long pointer, String parameter) {
+        if (pointer == 0) throw Code.INVALID_VALUE.error(parameter + " is null");
     }
 
     private static void requireDevice(int device) {
@@ -38,26 +45,26 @@ public final class DriverFunctions {
     // ---- driver and device
 
     static int cuInit(int flags) {
-        require(flags == 0, "flags must be 0");
+        require(flags == 0, "flags are " + flags + ", not 0");
         Context.initialised = true;
         return 0;
     }
 
     static int cuDriverGetVersion(long version) {
-        require(version != 0, "null");
+        notNull(version, "driverVersion");
         Raw.putInt(version, VERSION);
         return 0;
     }
 
     static int cuGetErrorName(int code, long out) {
-        require(out != 0, "null");
+        notNull(out, "pStr");
         Code c = Code.of(code);
         Raw.putLong(out, c == null ? 0 : c.cName.address());
         return c == null ? Code.INVALID_VALUE.value : 0;
     }
 
     static int cuGetErrorString(int code, long out) {
-        require(out != 0, "null");
+        notNull(out, "pStr");
         Code c = Code.of(code);
         Raw.putLong(out, c == null ? 0 : c.cText.address());
         return c == null ? Code.INVALID_VALUE.value : 0;
@@ -65,48 +72,52 @@ public final class DriverFunctions {
 
     static int cuDeviceGetCount(long count) {
         Context.requireInitialised();
-        require(count != 0, "null");
+        notNull(count, "count");
         Raw.putInt(count, 1);
         return 0;
     }
 
     static int cuDeviceGet(long device, int ordinal) {
         requireDevice(ordinal);
-        require(device != 0, "null");
+        notNull(device, "device");
         Raw.putInt(device, 0);
         return 0;
     }
 
     static int cuDeviceGetName(long name, int length, int device) {
         requireDevice(device);
-        require(name != 0 && length > 0, "no room for the name");
+        notNull(name, "name");
+        require(length > 0, "room for " + length + " characters");
         Raw.putString(name, length, DeviceProperties.NAME);
         return 0;
     }
 
     static int cuDeviceGetPCIBusId(long id, int length, int device) {
         requireDevice(device);
-        require(id != 0 && length >= 13, "no room for the bus id");
+        notNull(id, "pciBusId");
+        require(length >= 13, "room for " + length + " characters, the id has 12 and a zero");
         Raw.putString(id, length, "0000:00:00.0");
         return 0;
     }
 
     static int cuDeviceTotalMem_v2(long bytes, int device) {
         requireDevice(device);
-        require(bytes != 0, "null");
+        notNull(bytes, "bytes");
         Raw.putLong(bytes, Memory.DEVICE.limit());
         return 0;
     }
 
     static int cuDeviceGetAttribute(long value, int attribute, int device) {
         requireDevice(device);
-        require(value != 0, "null");
+        notNull(value, "pi");
         Raw.putInt(value, DeviceProperties.attribute(attribute));
         return 0;
     }
 
     static int cuLogsDumpToMemory(long iterator, long buffer, long size, int flags) {
-        require(buffer != 0 && size != 0 && flags == 0, "null");
+        notNull(buffer, "buffer");
+        notNull(size, "size");
+        require(flags == 0, "flags are " + flags + ", not 0");
         long capacity = Math.min(Raw.getLong(size), 25600);
         String all = DriverLog.lines();
         String last = all.length() < capacity ? all : all.substring(all.length() - (int) capacity + 1);
@@ -118,7 +129,7 @@ public final class DriverFunctions {
 
     static int cuDevicePrimaryCtxRetain(long out, int device) {
         requireDevice(device);
-        require(out != 0, "null");
+        notNull(out, "pctx");
         Raw.putLong(out, Context.retain().handle);
         return 0;
     }
@@ -137,7 +148,8 @@ public final class DriverFunctions {
 
     static int cuDevicePrimaryCtxGetState(int device, long flags, long active) {
         requireDevice(device);
-        require(flags != 0 && active != 0, "null");
+        notNull(flags, "flags");
+        notNull(active, "active");
         Raw.putInt(flags, 0);
         Raw.putInt(active, Context.active() ? 1 : 0);
         return 0;
@@ -151,7 +163,7 @@ public final class DriverFunctions {
 
     static int cuCtxGetCurrent(long out) {
         Context.requireInitialised();
-        require(out != 0, "null");
+        notNull(out, "pctx");
         Context c = Context.currentOrNull();
         Raw.putLong(out, c == null ? 0 : c.handle);
         return 0;
@@ -172,13 +184,13 @@ public final class DriverFunctions {
 
     private static Context context(long handle) {
         Context c = Handles.find(handle, Context.class);
-        if (c == null) throw Code.INVALID_CONTEXT.error("0x" + Long.toHexString(handle) + " is no living context");
+        if (c == null) throw Code.INVALID_CONTEXT.error(Handles.describe(handle, Context.class));
         return c;
     }
 
     static int cuCtxGetDevice(long device) {
         Context.current();
-        require(device != 0, "null");
+        notNull(device, "device");
         Raw.putInt(device, 0);
         return 0;
     }
@@ -193,6 +205,7 @@ public final class DriverFunctions {
     static int cuCtxSynchronize() {
         Context c = Context.current();
         Capture.refuse("cuCtxSynchronize");
+        c.refuseDuringCapture("cuCtxSynchronize");
         c.synchronizeAll();
         return afterWork(c);
     }
@@ -206,7 +219,7 @@ public final class DriverFunctions {
 
     static int cuMemAlloc_v2(long out, long bytes) {
         Context.current();
-        require(out != 0, "null");
+        notNull(out, "dptr");
         Capture.refuse("cuMemAlloc");
         Raw.putLong(out, Memory.DEVICE.allocate(bytes));
         return 0;
@@ -216,15 +229,20 @@ public final class DriverFunctions {
         Context c = Context.current();
         if (address == 0) return 0;
         Capture.refuse("cuMemFree");
-        require(Memory.DEVICE.start(address) == address, "0x" + Long.toHexString(address) + " is not the start of an allocation");
+        requireAllocation(c, address);
         c.synchronizeAll();
         Memory.DEVICE.free(address);
         return 0;
     }
 
+    private static void requireAllocation(Context c, long address) {
+        require(address != 0 && Memory.DEVICE.start(address) == address, Memory.DEVICE.describe(address, 0) + ", not the start of one");
+        require(!c.freeing.contains(address), Memory.DEVICE.describe(address, 0) + ", given to cuMemFreeAsync already");
+    }
+
     static int cuMemAllocAsync(long out, long bytes, long stream) {
         Context c = Context.current();
-        require(out != 0, "null");
+        notNull(out, "dptr");
         if (c.stream(stream).capture != null) throw Code.NOT_SUPPORTED.error("allocation nodes in graphs");
         Raw.putLong(out, Memory.DEVICE.allocate(bytes));
         return 0;
@@ -234,9 +252,10 @@ public final class DriverFunctions {
         Context c = Context.current();
         StreamQueue s = c.stream(stream);
         if (s.capture != null) throw Code.NOT_SUPPORTED.error("free nodes in graphs");
-        require(Memory.DEVICE.start(address) == address && address != 0, "0x" + Long.toHexString(address) + " is not the start of an allocation");
+        requireAllocation(c, address);
         Command command = s.begin();
         command.free(address);
+        c.freeing.add(address);
         s.commit(command);
         return 0;
     }
@@ -264,7 +283,8 @@ public final class DriverFunctions {
 
     static int cuMemHostAlloc(long out, long bytes, int flags) {
         Context.current();
-        require(out != 0 && (flags & ~7) == 0, "unknown flags");
+        notNull(out, "pp");
+        require((flags & ~7) == 0, "unknown flags 0x" + Integer.toHexString(flags));
         Capture.refuse("cuMemHostAlloc");
         Raw.putLong(out, Memory.PINNED.allocate(bytes));
         return 0;
@@ -273,6 +293,7 @@ public final class DriverFunctions {
     static int cuMemFreeHost(long address) {
         Context c = Context.current();
         Capture.refuse("cuMemFreeHost");
+        require(address != 0 && Memory.PINNED.start(address) == address, "0x" + Long.toHexString(address) + " is not the start of an allocation of cuMemHostAlloc");
         c.synchronizeAll();
         Memory.PINNED.free(address);
         return 0;
@@ -280,19 +301,22 @@ public final class DriverFunctions {
 
     static int cuMemHostRegister_v2(long address, long bytes, int flags) {
         Context.current();
+        require((flags & ~15) == 0, "unknown flags 0x" + Integer.toHexString(flags));
         Memory.PINNED.register(address, bytes);
         return 0;
     }
 
     static int cuMemHostUnregister(long address) {
-        Context.current();
+        Context c = Context.current();
+        notNull(address, "p");
+        c.synchronizeAll();
         Memory.PINNED.unregister(address);
         return 0;
     }
 
     static int cuPointerGetAttribute(long out, int attribute, long address) {
         Context c = Context.current();
-        require(out != 0, "null");
+        notNull(out, "data");
         boolean pinned = Memory.PINNED.start(address) != 0;
         Memory table = pinned ? Memory.PINNED : Memory.DEVICE;
         long start = table.start(address);
@@ -316,13 +340,19 @@ public final class DriverFunctions {
     private enum Side { DEVICE, HOST, EITHER }
 
     private static void checkCopy(long target, Side to, long source, Side from, long bytes) {
-        if (to == Side.DEVICE) Memory.requireDevice("the target", target, bytes);
-        if (from == Side.DEVICE) Memory.requireDevice("the source", source, bytes);
-        if (to == Side.HOST) require(target != 0, "the target is null");
-        if (from == Side.HOST) require(source != 0, "the source is null");
-        if (to == Side.EITHER && Memory.DEVICE.start(target) != 0) Memory.requireDevice("the target", target, bytes);
-        if (from == Side.EITHER && Memory.DEVICE.start(source) != 0) Memory.requireDevice("the source", source, bytes);
-        require(target != 0 && source != 0, "null");
+        notNull(target, "the target");
+        notNull(source, "the source");
+        if (bytes < 0) throw Code.INVALID_VALUE.error(Long.toUnsignedString(bytes) + " bytes");
+        if (to == Side.DEVICE || to == Side.EITHER && Memory.DEVICE.start(target) != 0) requireDevice("the target", target, bytes);
+        if (from == Side.DEVICE || from == Side.EITHER && Memory.DEVICE.start(source) != 0) requireDevice("the source", source, bytes);
+    }
+
+    /** Bytes of the device that nobody has freed, not even in the order of a stream. */
+    private static void requireDevice(String what, long address, long bytes) {
+        Memory.requireDevice(what, address, bytes);
+        Context c = Context.current();
+        if (!c.freeing.isEmpty() && c.freeing.contains(Memory.DEVICE.start(address)))
+            throw Code.INVALID_VALUE.error(what + " " + Memory.DEVICE.describe(address, bytes) + ", given to cuMemFreeAsync");
     }
 
     private static int copyNow(long target, Side to, long source, Side from, long bytes) {
@@ -330,7 +360,7 @@ public final class DriverFunctions {
         if (bytes == 0) return 0;
         checkCopy(target, to, source, from, bytes);
         Capture.refuse("a synchronous copy");
-        c.synchronizeBlocking();
+        c.synchronizeBlocking("a synchronous copy");
         if (c.fault() != null) return c.fault().value;
         Raw.copy(target, source, bytes);
         return 0;
@@ -373,9 +403,10 @@ public final class DriverFunctions {
     static int cuMemcpyDtoDAsync_v2(long target, long source, long bytes, long stream) { return copyLater(target, Side.DEVICE, source, Side.DEVICE, bytes, stream); }
 
     private static void checkFill(long target, int width, long count) {
-        require(count >= 0 && count < Long.MAX_VALUE / 4, count + " elements");
-        if (target % width != 0) throw Code.INVALID_VALUE.error("the target is not aligned to " + width + " bytes");
-        Memory.requireDevice("the target", target, count * width);
+        notNull(target, "the target");
+        if (count < 0 || count >= Long.MAX_VALUE / 4) throw Code.INVALID_VALUE.error(Long.toUnsignedString(count) + " elements");
+        if (target % width != 0) throw Code.INVALID_VALUE.error("the target 0x" + Long.toHexString(target) + " is " + target % width + " bytes past a multiple of " + width);
+        requireDevice("the target", target, count * width);
     }
 
     private static int fillNow(long target, int value, int width, long count) {
@@ -383,7 +414,7 @@ public final class DriverFunctions {
         if (count == 0) return 0;
         checkFill(target, width, count);
         Capture.refuse("a synchronous fill");
-        c.synchronizeBlocking();
+        c.synchronizeBlocking("a synchronous fill");
         if (c.fault() != null) return c.fault().value;
         Raw.fill(target, value, width, count);
         return 0;
@@ -410,7 +441,8 @@ public final class DriverFunctions {
 
     static int cuStreamCreate(long out, int flags) {
         Context c = Context.current();
-        require(out != 0 && (flags & ~1) == 0, "unknown flags " + flags);
+        notNull(out, "phStream");
+        require((flags & ~1) == 0, "unknown flags 0x" + Integer.toHexString(flags));
         Raw.putLong(out, Handles.add(new StreamQueue(c, flags == 0, false)));
         return 0;
     }
@@ -422,7 +454,7 @@ public final class DriverFunctions {
     static int cuStreamDestroy_v2(long stream) {
         Context.current();
         StreamQueue s = Handles.remove(stream, StreamQueue.class);
-        if (s.capture != null) s.capture.invalidate("a stream was destroyed during the capture");
+        if (s.capture != null) s.capture.abandon(s);
         s.close();
         return 0;
     }
@@ -431,26 +463,31 @@ public final class DriverFunctions {
         Context c = Context.current();
         StreamQueue s = c.stream(stream);
         s.refuseDuringCapture("cuStreamSynchronize");
-        if (s.legacy) c.synchronizeBlocking();
+        if (s.legacy) c.synchronizeBlocking("cuStreamSynchronize of the legacy stream");
         s.awaitAll();
         return afterWork(c);
     }
 
     static int cuStreamQuery(long stream) {
-        StreamQueue s = Context.current().stream(stream);
+        Context c = Context.current();
+        StreamQueue s = c.stream(stream);
         s.refuseDuringCapture("cuStreamQuery");
+        if (s.legacy) c.refuseLegacyDuringCapture("cuStreamQuery of the legacy stream");
         return s.idle() ? 0 : Code.NOT_READY.value;
     }
 
     static int cuStreamWaitEvent(long stream, long event, int flags) {
         Context c = Context.current();
-        c.stream(stream).waitFor(Handles.get(event, Event.class));
+        StreamQueue s = c.stream(stream);
+        Event e = Handles.get(event, Event.class);
+        if ((flags & ~1) != 0) throw Code.INVALID_VALUE.error("unknown flags 0x" + Integer.toHexString(flags));
+        s.waitFor(e);
         return 0;
     }
 
     static int cuLaunchHostFunc(long stream, long function, long data) {
         StreamQueue s = Context.current().stream(stream);
-        require(function != 0, "the function is null");
+        notNull(function, "fn");
         Command command = s.begin();
         command.host(function, data);
         s.commit(command);
@@ -459,21 +496,24 @@ public final class DriverFunctions {
 
     static int cuEventCreate(long out, int flags) {
         Context c = Context.current();
-        require(out != 0 && (flags & ~7) == 0, "unknown flags " + flags);
+        notNull(out, "phEvent");
+        require((flags & ~7) == 0, "unknown flags 0x" + Integer.toHexString(flags));
+        require((flags & (Event.INTERPROCESS | Event.DISABLE_TIMING)) != Event.INTERPROCESS, "an event between processes keeps no time: flags 0x" + Integer.toHexString(flags));
         if ((flags & Event.INTERPROCESS) != 0) throw Code.NOT_SUPPORTED.error("events between processes");
         Raw.putLong(out, Handles.add(new Event(c, flags)));
         return 0;
     }
 
     static int cuEventDestroy_v2(long event) {
-        Context.requireInitialised();
+        Context.requireSound();
         Handles.remove(event, Event.class);
         return 0;
     }
 
     static int cuEventRecord(long event, long stream) {
         Context c = Context.current();
-        c.stream(stream).record(Handles.get(event, Event.class));
+        StreamQueue s = c.stream(stream);
+        s.record(Handles.get(event, Event.class));
         return 0;
     }
 
@@ -486,6 +526,7 @@ public final class DriverFunctions {
     static int cuEventQuery(long event) {
         Context.current();
         Event.Point p = outsideCapture(Handles.get(event, Event.class));
+        Capture.refuse("cuEventQuery");
         return p == null || p.passed() ? 0 : Code.NOT_READY.value;
     }
 
@@ -498,10 +539,11 @@ public final class DriverFunctions {
 
     static int cuEventElapsedTime_v2(long milliseconds, long start, long end) {
         Context.current();
-        require(milliseconds != 0, "null");
+        notNull(milliseconds, "pMilliseconds");
         Event a = Handles.get(start, Event.class), b = Handles.get(end, Event.class);
         Event.Point from = outsideCapture(a), to = outsideCapture(b);
-        if (!a.timing || !b.timing || from == null || to == null) throw Code.INVALID_HANDLE.error("an event was never recorded, or without timing");
+        if (!a.timing || !b.timing) throw Code.INVALID_HANDLE.error("the " + (a.timing ? "second" : "first") + " event was created without timing");
+        if (from == null || to == null) throw Code.INVALID_HANDLE.error("the " + (from == null ? "first" : "second") + " event was never recorded");
         if (!from.passed() || !to.passed()) return Code.NOT_READY.value;
         Raw.putFloat(milliseconds, (to.nanos - from.nanos) / 1e6f);
         return 0;
@@ -515,7 +557,9 @@ public final class DriverFunctions {
 
     static int cuModuleLoadDataEx(long out, long image, int count, long options, long values) {
         Context.current();
-        require(out != 0 && image != 0, "null");
+        notNull(out, "module");
+        notNull(image, "image");
+        require(count == 0 || options != 0 && values != 0, count + " options, but options or optionValues is null");
         long infoLog = 0, infoSize = 0, errorLog = 0, errorSize = 0;
         int infoSizeAt = -1, errorSizeAt = -1;
         for (int i = 0; i < count; i++) {
@@ -533,7 +577,14 @@ public final class DriverFunctions {
         String text = Raw.getString(image);
         PtxModule ptx;
         try {
-            ptx = PtxParser.parse("module" + MODULES.incrementAndGet(), text);
+            String name = "module" + MODULES.incrementAndGet();
+            PtxHeader header = PtxHeader.of(name, text);
+            if (header.version() > DeviceProperties.PTX_VERSION)
+                throw Code.UNSUPPORTED_PTX_VERSION.error("PTX version " + header.version() / 10 + "." + header.version() % 10 + ", this driver reads up to " + DeviceProperties.PTX_VERSION / 10 + "." + DeviceProperties.PTX_VERSION % 10);
+            if (header.architecture() == 0 || header.architecture() > DeviceProperties.ARCHITECTURE)
+                throw new PtxException(name, 1, "compiled for " + header.target() + ", the device is sm_" + DeviceProperties.ARCHITECTURE);
+            ptx = PtxParser.parse(name, text);
+            for (var kernel : ptx.kernels().values()) requireAssembles(name, kernel);
         } catch (PtxException e) {
             if (errorLog != 0) {
                 int written = Raw.putString(errorLog, errorSize, e.getMessage());
@@ -549,6 +600,14 @@ public final class DriverFunctions {
         return 0;
     }
 
+    /** What ptxas refuses although it can be read. */
+    private static void requireAssembles(String module, PtxKernel k) {
+        if (k.staticShared() > Function.DEFAULT_SHARED)
+            throw new PtxException(module + ".ptx: kernel " + k.name() + " has " + k.staticShared() + " bytes of static shared memory, " + Function.DEFAULT_SHARED + " at most");
+        if (k.paramBytes() > Function.MOST_PARAMETERS)
+            throw new PtxException(module + ".ptx: kernel " + k.name() + " has " + k.paramBytes() + " bytes of parameters, " + Function.MOST_PARAMETERS + " at most");
+    }
+
     static int cuModuleUnload(long module) {
         Context c = Context.current();
         LoadedModule m = Handles.remove(module, LoadedModule.class);
@@ -559,14 +618,15 @@ public final class DriverFunctions {
 
     static int cuModuleGetFunction(long out, long module, long name) {
         Context.current();
-        require(out != 0 && name != 0, "null");
+        notNull(out, "hfunc");
+        notNull(name, "name");
         Raw.putLong(out, Handles.get(module, LoadedModule.class).function(Raw.getString(name)).handle);
         return 0;
     }
 
     static int cuModuleGetGlobal_v2(long address, long bytes, long module, long name) {
         Context.current();
-        require(name != 0, "null");
+        notNull(name, "name");
         LoadedModule m = Handles.get(module, LoadedModule.class);
         var memory = m.ptx.global(Raw.getString(name));
         if (memory == null) throw Code.NOT_FOUND.error("no variable '" + Raw.getString(name) + "'; there are " + m.ptx.variables().keySet().stream().sorted().toList());
@@ -577,14 +637,14 @@ public final class DriverFunctions {
 
     static int cuFuncGetName(long out, long function) {
         Context.current();
-        require(out != 0, "null");
+        notNull(out, "name");
         Raw.putLong(out, Handles.get(function, Function.class).cName.address());
         return 0;
     }
 
     static int cuFuncGetParamInfo(long function, long index, long offset, long size) {
         Context.current();
-        require(offset != 0, "null");
+        notNull(offset, "paramOffset");
         var params = Handles.get(function, Function.class).kernel.params();
         require(index >= 0 && index < params.size(), "parameter " + index + " of " + params.size());
         Raw.putLong(offset, params.get((int) index).offset());
@@ -594,7 +654,7 @@ public final class DriverFunctions {
 
     static int cuFuncGetAttribute(long out, int attribute, long function) {
         Context.current();
-        require(out != 0, "null");
+        notNull(out, "pi");
         Function f = Handles.get(function, Function.class);
         Raw.putInt(out, switch (attribute) {
             case 0 -> f.kernel.maxThreads();
@@ -630,6 +690,7 @@ public final class DriverFunctions {
     static int cuFuncSetCacheConfig(long function, int config) {
         Context.current();
         Handles.get(function, Function.class);
+        require(config >= 0 && config <= 3, "cache configuration " + config);
         return 0;
     }
 
@@ -677,6 +738,35 @@ public final class DriverFunctions {
         return 0;
     }
 
+    /** A launch with attributes, which are checked; those that ask for an order or a place that we keep anyway change nothing. */
+    static int cuLaunchKernelEx(long config, long function, long params, long extra) {
+        Context.current();
+        notNull(config, "config");
+        int attributes = Raw.getInt(config + 48);
+        long list = Raw.getLong(config + 40);
+        require(attributes == 0 || list != 0, attributes + " attributes, but attrs is null");
+        boolean cooperative = false;
+        for (int i = 0; i < attributes; i++) {
+            long at = list + 72L * i;
+            int id = Raw.getInt(at), value = Raw.getInt(at + 8);
+            switch (id) {
+                case 0, 1, 3, 5, 6, 8, 9, 10 -> { }  // nothing, access policy, waiting policy, cluster scheduling, overlap with the launch before, priority, domains
+                case 2 -> cooperative = value != 0;
+                case 4 -> {
+                    if (value != 1 || Raw.getInt(at + 12) != 1 || Raw.getInt(at + 16) != 1)
+                        throw Code.NOT_SUPPORTED.error("clusters of " + value + " x " + Raw.getInt(at + 12) + " x " + Raw.getInt(at + 16) + " blocks");
+                }
+                case 7, 12, 13 -> throw Code.NOT_SUPPORTED.error("launch attribute " + id + " (events and updates from within a launch)");
+                default -> throw Code.INVALID_VALUE.error("launch attribute " + id);
+            }
+        }
+        int gx = Raw.getInt(config), gy = Raw.getInt(config + 4), gz = Raw.getInt(config + 8), bx = Raw.getInt(config + 12), by = Raw.getInt(config + 16), bz = Raw.getInt(config + 20);
+        int shared = Raw.getInt(config + 24);
+        long stream = Raw.getLong(config + 32);
+        require(!cooperative || extra == 0, "a cooperative launch takes kernelParams only");
+        return cooperative ? cuLaunchCooperativeKernel(function, gx, gy, gz, bx, by, bz, shared, stream, params) : cuLaunchKernel(function, gx, gy, gz, bx, by, bz, shared, stream, params, extra);
+    }
+
     private static void checkLaunch(Function f, int gx, int gy, int gz, int bx, int by, int bz, int shared) {
         if (gx < 1 || gy < 1 || gz < 1 || gy > 65535 || gz > 65535) throw Code.INVALID_VALUE.error(f.kernel.name() + ": grid " + Integer.toUnsignedString(gx) + " x " + gy + " x " + gz);
         if (bx < 1 || by < 1 || bz < 1 || bx > 1024 || by > 1024 || bz > 64 || (long) bx * by * bz > 1024)
@@ -688,6 +778,7 @@ public final class DriverFunctions {
     }
 
     static int cuLaunchCooperativeKernel(long function, int gx, int gy, int gz, int bx, int by, int bz, int shared, long stream, long params) {
+        Context.current();
         throw Code.NOT_SUPPORTED.error("cooperative launches: blocks that wait for each other");
     }
 
@@ -695,14 +786,15 @@ public final class DriverFunctions {
 
     static int cuStreamBeginCapture_v2(long stream, int mode) {
         Context c = Context.current();
+        StreamQueue s = c.stream(stream);
         require(mode >= 0 && mode <= 2, "capture mode " + mode);
-        c.stream(stream).beginCapture(mode);
+        s.beginCapture(mode);
         return 0;
     }
 
     static int cuStreamEndCapture(long stream, long out) {
         Context c = Context.current();
-        require(out != 0, "null");
+        notNull(out, "phGraph");
         Raw.putLong(out, 0);
         Raw.putLong(out, Handles.add(c.stream(stream).endCapture()));
         return 0;
@@ -710,48 +802,61 @@ public final class DriverFunctions {
 
     static int cuStreamIsCapturing(long stream, long out) {
         Context c = Context.current();
-        require(out != 0, "null");
-        Capture capture = c.stream(stream).capture;
+        notNull(out, "captureStatus");
+        StreamQueue s = c.stream(stream);
+        if (s.legacy && c.blockingCapture() != null) throw Code.STREAM_CAPTURE_IMPLICIT.error("the legacy stream, while a stream that it waits for captures");
+        Capture capture = s.capture;
         Raw.putInt(out, capture == null ? 0 : capture.isInvalid() ? 2 : 1);
         return 0;
     }
 
+    /** Calls on graphs name a bad handle an invalid value. */
+    private static <T> T graph(long handle, Class<T> type) {
+        T found = Handles.find(handle, type);
+        if (found == null) throw Code.INVALID_VALUE.error(Handles.describe(handle, type));
+        return found;
+    }
+
     static int cuGraphCreate(long out, int flags) {
-        Context.requireInitialised();
-        require(out != 0 && flags == 0, "flags must be 0");
+        Context.requireSound();
+        notNull(out, "phGraph");
+        require(flags == 0, "flags are " + flags + ", not 0");
         Raw.putLong(out, Handles.add(new Graph(java.util.List.of())));
         return 0;
     }
 
     static int cuGraphDestroy(long graph) {
-        Context.requireInitialised();
+        Context.requireSound();
+        graph(graph, Graph.class);
         Handles.remove(graph, Graph.class).forgetHandles();
         return 0;
     }
 
     static int cuGraphInstantiateWithFlags(long out, long graph, long flags) {
-        Context.requireInitialised();
-        require(out != 0, "null");
-        Raw.putLong(out, Handles.add(new Graph.Executable(Handles.get(graph, Graph.class))));
+        Context.requireSound();
+        notNull(out, "phGraphExec");
+        require(flags >= 0 && flags < 16, "unknown flags 0x" + Long.toHexString(flags));
+        Raw.putLong(out, Handles.add(new Graph.Executable(graph(graph, Graph.class))));
         return 0;
     }
 
     static int cuGraphExecDestroy(long executable) {
-        Context.requireInitialised();
+        Context.requireSound();
+        graph(executable, Graph.Executable.class);
         Handles.remove(executable, Graph.Executable.class);
         return 0;
     }
 
     static int cuGraphUpload(long executable, long stream) {
         Context c = Context.current();
-        Handles.get(executable, Graph.Executable.class);
+        graph(executable, Graph.Executable.class);
         c.stream(stream);
         return 0;
     }
 
     static int cuGraphLaunch(long executable, long stream) {
         Context c = Context.current();
-        Graph.Executable e = Handles.get(executable, Graph.Executable.class);
+        Graph.Executable e = graph(executable, Graph.Executable.class);
         StreamQueue s = c.stream(stream);
         Command command = s.begin();
         command.graph(e);
@@ -760,9 +865,9 @@ public final class DriverFunctions {
     }
 
     static int cuGraphGetNodes(long graph, long nodes, long count) {
-        Context.requireInitialised();
-        require(count != 0, "null");
-        Graph g = Handles.get(graph, Graph.class);
+        Context.requireSound();
+        notNull(count, "numNodes");
+        Graph g = graph(graph, Graph.class);
         if (nodes != 0) {
             long room = Raw.getLong(count);
             for (int i = 0; i < room; i++) Raw.putLong(nodes + 8L * i, i < g.nodes.length ? g.handle(i) : 0);
@@ -772,9 +877,9 @@ public final class DriverFunctions {
     }
 
     static int cuGraphNodeGetType(long node, long type) {
-        Context.requireInitialised();
-        require(type != 0, "null");
-        Raw.putInt(type, Handles.get(node, Command.class).graphNodeType());
+        Context.requireSound();
+        notNull(type, "type");
+        Raw.putInt(type, graph(node, Command.class).graphNodeType());
         return 0;
     }
 }

@@ -21,6 +21,7 @@ import java.util.concurrent.ConcurrentHashMap;
 /** A kernel of a loaded module, with its compiled forms. */
 final class Function {
     static final long DEFAULT_SHARED = 48 << 10, MOST_SHARED = 227 << 10;
+    static final int MOST_PARAMETERS = 32764;
     /** {@code -Dturningpoint.software.interpret=true}: kernels are interpreted, instruction by instruction and lane by lane, every address looked up before it is touched. */
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
     /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */

@@ -123,6 +123,7 @@ final class StreamQueue {
 
     /** Records the event here and now, or into the capture. */
     void record(Event event) {
+        if (event.context != context) throw Code.INVALID_HANDLE.error("the event belongs to another context than the stream");
         Command c = begin();
         try {
             Capture capturing = capture;
@@ -145,6 +146,7 @@ final class StreamQueue {
     void waitFor(Event event) {
         Event.Point p = event.point;
         if (p == null) return;  // never recorded: nothing to wait for
+        if (p.capture != null) p.capture.requireValid();
         if (p.capture != null) {
             if (p.capture.origin.capture != p.capture) throw Code.CAPTURED_EVENT.error("the event belongs to a capture that has ended");
             lock.lock();
