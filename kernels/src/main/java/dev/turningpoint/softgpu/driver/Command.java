@@ -167,7 +167,7 @@ final class Command implements Task {
                     failKernel(self.stream().context, code(e.kind()), e.getMessage());
                     return;
                 }
-                if (fault != 0) failKernel(self.stream().context, Code.LAUNCH_FAILED, CompiledKernel.faultText(fault));
+                if (fault != 0) failKernel(self.stream().context, fault == CompiledKernel.ASSERTION ? Code.ASSERT : Code.LAUNCH_FAILED, CompiledKernel.faultText(fault));
                 else if (Memory.CHECK) checkGuards(self.stream().context);
             }
             case COPY -> self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
@@ -255,6 +255,7 @@ final class Command implements Task {
             case MISALIGNED_ADDRESS -> Code.MISALIGNED_ADDRESS;
             case ILLEGAL_INSTRUCTION -> Code.ILLEGAL_INSTRUCTION;
             case LAUNCH_FAILED -> Code.LAUNCH_FAILED;
+            case ASSERT -> Code.ASSERT;
         };
     }
 

@@ -7,6 +7,9 @@ import dev.turningpoint.softgpu.ptx.PtxException;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxType;
+import dev.turningpoint.softgpu.ptx.Register;
+import dev.turningpoint.softgpu.system.Heap;
+import dev.turningpoint.softgpu.system.SystemCall;
 
 import java.lang.foreign.Arena;
 import java.util.List;
@@ -74,7 +77,7 @@ public final class Interpreter {
         kernel.requireServed();
         this.module = module;
         this.kernel = kernel;
-        this.allocations = allocations;
+        this.allocations = (address, bytes) -> allocations.reachable(address, bytes) || Heap.contains(address, bytes);
         var operands = new Operands(module, kernel);
         barriers = new Barriers(this, operands);
         var memory = new MemoryOperations(this, operands);
@@ -144,6 +147,7 @@ public final class Interpreter {
                 s.members = operands.source(i, i.operands().size() - 1, PtxType.B32);
                 s.operation = between.operation(i);
             }
+            case "call" -> s.operation = call(i, operands);
             case "activemask" -> s.operation = between.activeMask(i);
             default -> s.operation = Arithmetic.operation(i, operands);
         }
@@ -154,6 +158,29 @@ public final class Interpreter {
     private static void whole(Step s) {
         s.flow = Flow.MEMBERS;
         s.members = Operands.constant(-1);
+    }
+
+    private Operation call(Instruction i, Operands operands) {
+        SystemCall c = SystemCall.of(((Operand.Label) i.operand(1)).name());
+        if (c == null) throw operands.refuse(i, "of " + i.operand(1));
+        var sources = new Values[c.arguments()];
+        for (int n = 0; n < sources.length; n++) sources[n] = operands.source(i, 2 + n, PtxType.B64);
+        Register d = Operands.target(i.operand(0));
+        long[] a = new long[sources.length];
+        return (w, lanes) -> {
+            KernelFault fault = null;
+            for (int rest = lanes; rest != 0; rest &= rest - 1) {
+                int l = Integer.numberOfTrailingZeros(rest), t = w.thread(l), x = w.block.launch.blockX(), y = w.block.launch.blockY();
+                for (int n = 0; n < a.length; n++) a[n] = sources[n].of(w)[l];
+                switch (c.call(a, new SystemCall.Caller(w.block.x, w.block.y, w.block.z, t % x, t / x % y, t / (x * y)))) {
+                    case DONE -> { }
+                    case ASSERTION -> fault = fault(Kind.ASSERT, w, l, "an assertion failed");
+                    case NO_BLOCK -> fault = fault(Kind.LAUNCH_FAILED, w, l, "free of an address that malloc did not give");
+                }
+                if (d != null) w.registers[d.id()][l] = a[0] & Operands.mask(d.type().bytes());
+            }
+            if (fault != null) throw fault;
+        };
     }
 
     private int place(String label) { return kernel.labels().get(label); }

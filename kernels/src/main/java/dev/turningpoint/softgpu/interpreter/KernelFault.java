@@ -5,7 +5,7 @@ public final class KernelFault extends RuntimeException {
     private static final long serialVersionUID = 1;
 
     /** By the driver's error codes; the driver names them. */
-    public enum Kind { ILLEGAL_ADDRESS, MISALIGNED_ADDRESS, ILLEGAL_INSTRUCTION, LAUNCH_FAILED }
+    public enum Kind { ILLEGAL_ADDRESS, MISALIGNED_ADDRESS, ILLEGAL_INSTRUCTION, LAUNCH_FAILED, ASSERT }
 
     private final Kind kind;
 

@@ -29,6 +29,11 @@ public record CompiledKernel(String name, MemorySegment code, long scratchBytes,
     /** The grid has more than 2^31 threads along x: indices computed as int would overflow. */
     public static final int GRID = 4;
 
+    /** {@code assert} did not hold. */
+    public static final int ASSERTION = 5;
+    /** {@code free} of an address that {@code malloc} did not give. */
+    public static final int NO_BLOCK = 6;
+
     /** What a fault code means, for messages. */
     public static String faultText(int code) {
         return switch (code) {
@@ -37,6 +42,8 @@ public record CompiledKernel(String name, MemorySegment code, long scratchBytes,
             case DIVERGENT -> "whole-warp operation in divergent code";
             case BARRIER -> "barrier in divergent code, or warps waiting for each other";
             case GRID -> "grid of more than 2^31 threads along x";
+            case ASSERTION -> "an assertion failed";
+            case NO_BLOCK -> "free of an address that malloc did not give";
             default -> "fault " + code;
         };
     }

@@ -111,7 +111,7 @@ public final class KernelCompiler {
             e = new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));
             if (cached) ObjectCache.write(key, e);
         }
-        MemorySegment code = llvm.link(kernel.name(), e.object(), module.data().address(), lifetime);
+        MemorySegment code = llvm.link(kernel.name(), e.object(), module.data().address(), SystemStubs.of(kernel), lifetime);
         if (LOG.isLoggable(System.Logger.Level.DEBUG)) {
             LOG.log(System.Logger.Level.DEBUG, "{0} for {1} x {2} x {3} threads {4} in {5} ms", kernel.name(), geometry.x(), geometry.y(), geometry.z(),
                     found ? "from the cache" : "compiled", (System.nanoTime() - start) / 1_000_000);
@@ -120,14 +120,17 @@ public final class KernelCompiler {
         return new CompiledKernel(kernel.name(), code, e.scratchBytes(), e.sharedBytes(), e.report(), found);
     }
 
-    /** A hash over the classes that decide what is emitted. */
+    /** A hash over the classes that decide what is emitted, and those within them. */
     private static String emitterVersion() {
         Class<?>[] emitters = {KernelEmitter.class, Arithmetic.class, Memory.class, Matrix.class, MatrixLibrary.class, SharedSlots.class, MathLibrary.class, Ir.class, NativeCompiler.class, KernelCompiler.class,
                 KernelAnalysis.class, Geometry.class, dev.turningpoint.softgpu.analysis.FlowGraph.class, dev.turningpoint.softgpu.analysis.Shape.class,
-                dev.turningpoint.softgpu.analysis.Interval.class, dev.turningpoint.softgpu.analysis.Effects.class, dev.turningpoint.softgpu.ptx.PtxParser.class, dev.turningpoint.softgpu.ptx.PtxModule.class};
+                dev.turningpoint.softgpu.analysis.Interval.class, dev.turningpoint.softgpu.analysis.Effects.class, dev.turningpoint.softgpu.ptx.PtxParser.class, dev.turningpoint.softgpu.ptx.PtxModule.class,
+                dev.turningpoint.softgpu.ptx.Inliner.class};
         var parts = new java.util.ArrayList<String>();
-        for (Class<?> c : emitters) {
-            try (var in = c.getResourceAsStream(c.getSimpleName() + ".class")) {
+        var all = new java.util.ArrayList<>(java.util.List.of(emitters));
+        for (Class<?> c : emitters) all.addAll(java.util.List.of(c.getDeclaredClasses()));
+        for (Class<?> c : all) {
+            try (var in = c.getResourceAsStream(c.getName().substring(c.getPackageName().length() + 1) + ".class")) {
                 parts.add(in == null ? c.getName() : new String(in.readAllBytes(), java.nio.charset.StandardCharsets.ISO_8859_1));
             } catch (IOException e) {
                 parts.add(Long.toString(System.nanoTime()));   // unreadable: no entry of another run is trusted

@@ -11,6 +11,7 @@ import dev.turningpoint.softgpu.ptx.PtxException;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxType;
 import dev.turningpoint.softgpu.ptx.Register;
+import dev.turningpoint.softgpu.system.SystemCall;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -384,7 +385,7 @@ final class KernelEmitter {
         String p = vector(g, "i1");
         mask = outer == null ? p : ir.maskAnd(outer, p);
         guarded = true;
-        boolean effect = switch (i.opcode()) { case "st", "red", "atom", "cp", "trap" -> true; default -> false; };
+        boolean effect = switch (i.opcode()) { case "st", "red", "atom", "cp", "trap", "call" -> true; default -> false; };
         if (effect) {
             String then = ir.newLabel("if"), after = ir.newLabel("fi");
             ir.line("br i1 " + ir.compare("ne", "i32", false, ir.maskBits(mask), "0") + ", label %" + then + ", label %" + after);
@@ -418,7 +419,7 @@ final class KernelEmitter {
             case "mma" -> { whole(i); matrix.mma(i); }
             case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
             case "trap", "brkpt" -> fault(CompiledKernel.TRAP);
-            case "call" -> throw refuse(i, "of " + i.operand(1));
+            case "call" -> systemCall(i);
             default -> arithmetic.emit(i);
         }
     }
@@ -437,6 +438,34 @@ final class KernelEmitter {
     private void fault(int code) {
         ir.line("ret i32 -" + code);
         ir.label(ir.newLabel("dead"));
+    }
+
+    /** The lanes' arguments go to the host in one table, their results come back in its first row. */
+    private void systemCall(Instruction i) {
+        SystemCall c = SystemCall.of(((Operand.Label) i.operand(1)).name());
+        if (c == null) throw refuse(i, "of " + i.operand(1));
+        int n = c.arguments();
+        String f = SystemStubs.symbol(c), where = "i32 %lanes, i32 %bx, i32 %by, i32 %bz, i32 %lane0, i32 " + geometry.x() + ", i32 " + geometry.y();
+        ir.declare("i32 @" + f + "(ptr, i32, i32, i32, i32, i32, i32, i32)");
+        helper("call " + f, () -> {
+            var s = new StringBuilder("define internal { i32, <32 x i64> } @").append(f).append(".warp(");
+            for (int a = 0; a < n; a++) s.append("<32 x i64> %a").append(a).append(", ");
+            s.append("i32 %lanes, i32 %bx, i32 %by, i32 %bz, i32 %lane0) noinline #0 {\n  %table = alloca [").append(n).append(" x <32 x i64>]\n");
+            for (int a = 0; a < n; a++)
+                s.append("  %p").append(a).append(" = getelementptr <32 x i64>, ptr %table, i64 ").append(a).append("\n  store <32 x i64> %a").append(a).append(", ptr %p").append(a).append('\n');
+            return s.append("  %code = call i32 @").append(f).append("(ptr %table, ").append(where).append(")\n  %r = load <32 x i64>, ptr %table\n")
+                    .append("  %x = insertvalue { i32, <32 x i64> } poison, i32 %code, 0\n  %y = insertvalue { i32, <32 x i64> } %x, <32 x i64> %r, 1\n  ret { i32, <32 x i64> } %y\n}\n").toString();
+        });
+        var call = new StringBuilder("call { i32, <32 x i64> } @").append(f).append(".warp(");
+        for (int a = 0; a < n; a++) call.append("<32 x i64> ").append(vector(i.operand(2 + a), "i64")).append(", ");
+        String r = ir.temp(call.append("i32 ").append(mask == null ? "-1" : ir.maskBits(mask)).append(", i32 %bx, i32 %by, i32 %bz, i32 %lane0)").toString());
+        String code = ir.temp("extractvalue { i32, <32 x i64> } " + r + ", 0"), bad = ir.newLabel("failed"), ok = ir.newLabel("called");
+        String result = ir.temp("extractvalue { i32, <32 x i64> } " + r + ", 1");
+        ir.line("br i1 " + ir.compare("eq", "i32", false, code, "0") + ", label %" + ok + ", label %" + bad);
+        ir.label(bad);
+        ir.line("ret i32 " + ir.temp("sub i32 0, " + code));
+        ir.label(ok);
+        writeVector(i.operand(0), result, "i64");
     }
 
     // ---- barriers

@@ -7,6 +7,8 @@ import dev.turningpoint.bindings.llvm.Llvm;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Map;
+import java.util.TreeMap;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
@@ -121,8 +123,8 @@ final class NativeCompiler {
         }
     }
 
-    /** Loads an object file for as long as the arena lives; {@code @tp_module_data} in it is the given address. Gives the function of that name. */
-    synchronized MemorySegment link(String symbol, byte[] object, long moduleData, Arena lifetime) {
+    /** Loads an object file for as long as the arena lives; {@code @tp_module_data} in it is the given address, and so are the functions it calls. Gives the function of that name. */
+    synchronized MemorySegment link(String symbol, byte[] object, long moduleData, Map<String, Long> functions, Arena lifetime) {
         try (Arena a = Arena.ofConfined()) {
             MemorySegment builder = Llvm.LLVMOrcCreateLLJITBuilder();
             Llvm.LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, Llvm.LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine(a, 1)));   // takes the machine
@@ -130,7 +132,7 @@ final class NativeCompiler {
             check("JIT", Llvm.LLVMOrcCreateLLJIT(out, builder));
             MemorySegment jit = out.get(ADDRESS, 0);
             try {
-                return MemorySegment.ofAddress(link(a, jit, symbol, object, moduleData)).reinterpret(lifetime, code -> check("JIT", Llvm.LLVMOrcDisposeLLJIT(jit)));
+                return MemorySegment.ofAddress(link(a, jit, symbol, object, moduleData, functions)).reinterpret(lifetime, code -> check("JIT", Llvm.LLVMOrcDisposeLLJIT(jit)));
             } catch (Throwable t) {
                 check("JIT", Llvm.LLVMOrcDisposeLLJIT(jit));
                 throw t;
@@ -138,16 +140,22 @@ final class NativeCompiler {
         }
     }
 
-    private static long link(Arena a, MemorySegment jit, String symbol, byte[] object, long moduleData) {
+    private static long link(Arena a, MemorySegment jit, String symbol, byte[] object, long moduleData, Map<String, Long> functions) {
         MemorySegment out = a.allocate(ADDRESS), library = Llvm.LLVMOrcLLJITGetMainJITDylib(jit);
         check("JIT", Llvm.LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(out, Llvm.LLVMOrcLLJITGetGlobalPrefix(jit), MemorySegment.NULL, MemorySegment.NULL));
         Llvm.LLVMOrcJITDylibAddGenerator(library, out.get(ADDRESS, 0));
         // { symbol name, { address, { flags, target flags } } }
-        MemorySegment pair = a.allocate(24, 8);
-        pair.set(ADDRESS, 0, Llvm.LLVMOrcLLJITMangleAndIntern(jit, a.allocateFrom("tp_module_data")));
-        pair.set(JAVA_LONG, 8, moduleData);
-        pair.set(ValueLayout.JAVA_BYTE, 16, (byte) 1);   // exported
-        check("JIT", Llvm.LLVMOrcJITDylibDefine(library, Llvm.LLVMOrcAbsoluteSymbols(pair, 1)));
+        var symbols = new TreeMap<>(functions);
+        symbols.put("tp_module_data", moduleData);
+        MemorySegment pairs = a.allocate(24L * symbols.size(), 8);
+        long at = 0;
+        for (var s : symbols.entrySet()) {
+            pairs.set(ADDRESS, at, Llvm.LLVMOrcLLJITMangleAndIntern(jit, a.allocateFrom(s.getKey())));
+            pairs.set(JAVA_LONG, at + 8, s.getValue());
+            pairs.set(ValueLayout.JAVA_BYTE, at + 16, (byte) 1);   // exported
+            at += 24;
+        }
+        check("JIT", Llvm.LLVMOrcJITDylibDefine(library, Llvm.LLVMOrcAbsoluteSymbols(pairs, symbols.size())));
         MemorySegment bytes = a.allocate(object.length + 1L, 64);
         MemorySegment.copy(object, 0, bytes, ValueLayout.JAVA_BYTE, 0, object.length);
         MemorySegment buffer = Llvm.LLVMCreateMemoryBufferWithMemoryRangeCopy(bytes, object.length, a.allocateFrom(symbol));

@@ -18,7 +18,7 @@ import java.util.TreeSet;
  * {@code ret} goes on behind the call. Arguments and results become registers, one for each piece that caller and callee store and load alike; where they take
  * different pieces, or an address, local memory. Recursion and calls through pointers have no such form: a kernel with one is not served.
  */
-final class Inliner {
+public final class Inliner {
     /** A kernel that grows beyond has calls in calls without measure. */
     private static final int MOST_INSTRUCTIONS = 1 << 18;
 
