@@ -16,7 +16,8 @@ import java.lang.foreign.SymbolLookup;
  * <li>{@code turningpoint.software.threads}: cores of the device, by default all</li>
  * <li>{@code turningpoint.software.memory}: its memory in bytes, or with k, m, g; by default three quarters of the machine's</li>
  * <li>{@code turningpoint.software.interpret=true}: kernels are interpreted lane by lane, every address looked up before it is touched; very slow</li>
- * <li>{@code turningpoint.software.check=true}: memory is poisoned and guarded, a kernel that writes outside an allocation is named; slow</li>
+ * <li>{@code turningpoint.software.check=true}: checking mode, the software GPU's compute-sanitizer: kernels are interpreted and everything they do to memory is looked at
+ *     (out of bounds, use after free, misaligned, uninitialised, races, divergent barriers, leaks; see {@code softgpu.check.Checker}); very slow</li>
  * <li>{@code turningpoint.software.count=true}: launches are interpreted and counted as a profiler counts, see {@code softgpu.count}; very slow</li>
  * <li>{@code turningpoint.software.profile=true}: a table of time by kernel and product at the end</li>
  * <li>{@code turningpoint.software.log}: {@code all} prints why any call failed, {@code none} nothing; by default what a caller cannot foresee</li>

@@ -168,10 +168,15 @@ final class Command implements Task {
                     return;
                 }
                 if (fault != 0) failKernel(self.stream().context, fault == CompiledKernel.ASSERTION ? Code.ASSERT : Code.LAUNCH_FAILED, CompiledKernel.faultText(fault));
-                else if (Memory.CHECK) checkGuards(self.stream().context);
             }
-            case COPY -> self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
-            case FILL -> self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
+            case COPY -> {
+                self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
+                Memory.copied(target, source, bytes);
+            }
+            case FILL -> {
+                self.job.run(self, this, (bytes + COPY_PIECE - 1) / COPY_PIECE);
+                Memory.written(target, bytes);
+            }
             case HOST -> callHost(self);
             case RECORD -> ((Event.Point) object).nanos = System.nanoTime();
             case WAIT -> ((StreamQueue) object).await(bytes);
@@ -242,11 +247,6 @@ final class Command implements Task {
         } finally {
             self.inHostFunction = false;
         }
-    }
-
-    private void checkGuards(Context context) {
-        String overrun = Memory.DEVICE.overrun();
-        if (overrun != null) failKernel(context, Code.ILLEGAL_ADDRESS, overrun);
     }
 
     private static Code code(KernelFault.Kind kind) {

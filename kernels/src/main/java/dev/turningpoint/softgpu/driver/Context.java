@@ -46,11 +46,12 @@ final class Context {
         for (StreamQueue s : c.streams) s.close();
         for (StreamQueue s : c.streams) s.awaitEnd();
         Handles.remove(c.handle, Context.class);
+        if (Memory.CHECKER != null) Memory.CHECKER.allocations().leaks().forEach(leak -> DriverLog.note(leak, true));
         String left = Handles.removeAll(o -> o instanceof StreamQueue || o instanceof Event || o instanceof LoadedModule || o instanceof Graph.Executable, o -> {
             if (o instanceof LoadedModule m) m.unload();
         });
         left += Handles.counted(Memory.DEVICE.freeAll(), "allocation") + Handles.counted(Memory.PINNED.freeAll(), "host allocation");
-        if (!left.isEmpty()) DriverLog.note("the context ended with what was not given back: " + left.substring(2), false);
+        if (!left.isEmpty()) DriverLog.note("the context ended with what was not given back: " + left.substring(2), Memory.CHECKER != null);
     }
 
     /** As if a kernel of the primary context had failed. */

@@ -363,6 +363,7 @@ public final class DriverFunctions {
         c.synchronizeBlocking("a synchronous copy");
         if (c.fault() != null) return c.fault().value;
         Raw.copy(target, source, bytes);
+        Memory.copied(target, source, bytes);
         return 0;
     }
 
@@ -417,6 +418,7 @@ public final class DriverFunctions {
         c.synchronizeBlocking("a synchronous fill");
         if (c.fault() != null) return c.fault().value;
         Raw.fill(target, value, width, count);
+        Memory.written(target, width * count);
         return 0;
     }
 

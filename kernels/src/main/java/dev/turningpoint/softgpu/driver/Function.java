@@ -25,7 +25,7 @@ final class Function {
     /** {@code -Dturningpoint.software.interpret=true}: kernels are interpreted, instruction by instruction and lane by lane, every address looked up before it is touched. */
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
     /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */
-    private static final Watch WATCH = Counting.DEVICE;
+    private static final Watch WATCH = Memory.CHECKER != null ? Memory.CHECKER : Counting.DEVICE;
     private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT,
             ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG,
             ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));

@@ -208,10 +208,17 @@ class Matmul {
                 phase.kind = Phase.ROWS;
                 self.job.run(self, phase, phase.tiles * arguments.batch);
             }
+            if (Memory.CHECKER != null) written(arguments);
         } finally {
             phase.plan = null;
             phase.arguments = null;
         }
+    }
+
+    private void written(Arguments g) {
+        long out = Product.bytes(shape.outputType());
+        for (long element = 0; element < g.batch; element++)
+            for (long row = 0; row < g.m; row++) Memory.written(g.d + (element * g.strideD + row * shape.ldd()) * out, shape.n() * out);
     }
 
     /** What the workers share of the product in progress; one per stream. */

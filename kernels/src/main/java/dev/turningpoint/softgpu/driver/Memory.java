@@ -1,5 +1,7 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.check.Allocation;
+import dev.turningpoint.softgpu.check.Checker;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
@@ -14,22 +16,19 @@ import java.util.Set;
  * Device memory is host memory, aligned to 256 bytes (to 2 MB with huge pages from 4 MB on), up to {@link #limit}.
  */
 final class Memory {
-    static final Memory DEVICE = new Memory(defaultLimit());
+    static final Memory DEVICE = new Memory(Allocation.Kind.DEVICE, defaultLimit());
     /** Pinned: allocated or registered by the driver, so that asynchronous copies need not stage it. */
-    static final Memory PINNED = new Memory(Long.MAX_VALUE);
+    static final Memory PINNED = new Memory(Allocation.Kind.PINNED, Long.MAX_VALUE);
     /** {@code .global} and {@code .const} variables of loaded modules. */
-    static final Memory VARIABLES = new Memory(Long.MAX_VALUE);
+    static final Memory VARIABLES = new Memory(Allocation.Kind.VARIABLE, Long.MAX_VALUE);
 
-    /**
-     * {@code -Dturningpoint.software.check=true}: new memory holds NaN of every type rather than what was there, and each allocation stands between
-     * guard bytes that are looked at after every kernel, so that reading before writing shows in the results and writing outside is an error that names the kernel.
-     */
-    static final boolean CHECK = Boolean.getBoolean("turningpoint.software.check");
-    private static final long GUARD = CHECK ? 256 : 0;
-    private static final byte GUARD_BYTE = (byte) 0xa5, FRESH_BYTE = (byte) 0xff;
+    /** {@code -Dturningpoint.software.check=true}: looks on at launches and knows what every byte of these tables is; else null. */
+    static final Checker CHECKER = Boolean.getBoolean("turningpoint.software.check") ? new Checker(line -> DriverLog.note(line, true)) : null;
+    /** New memory holds NaN of every type rather than what was there, when it is checked: reading before writing shows in the results too. */
+    private static final byte FRESH_BYTE = (byte) 0xff;
 
-    private static final long HUGE = 2 << 20;
-    private static final int MADV_HUGEPAGE = 14;
+    private static final long HUGE = 2 << 20, PAGE = 4096;
+    private static final int MADV_DONTNEED = 4, MADV_HUGEPAGE = 14;
     private static final Linker LINKER = Linker.nativeLinker();
     private static final MethodHandle POSIX_MEMALIGN = c("posix_memalign", FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG));
     private static final MethodHandle FREE = c("free", FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG));
@@ -41,10 +40,12 @@ final class Memory {
     private volatile Ranges ranges = new Ranges(new long[0], new long[0]);
     /** Ranges that are the caller's own memory, made known by {@link #register}. */
     private final Set<Long> registered = new HashSet<>();
+    private final Allocation.Kind kind;
     private long limit;
     private long used;
 
-    private Memory(long limit) {
+    private Memory(Allocation.Kind kind, long limit) {
+        this.kind = kind;
         this.limit = limit;
     }
 
@@ -83,38 +84,42 @@ final class Memory {
         synchronized (this) {
             if (size < 0 || size > limit - used)
                 throw Code.OUT_OF_MEMORY.error(bytes + " bytes asked, " + (limit - used) + " of " + limit + " free (limit: -Dturningpoint.software.memory)");
-            address = alignedAlloc(huge ? HUGE : 256, size + 2 * GUARD);
+            address = alignedAlloc(CHECKER != null ? PAGE : huge ? HUGE : 256, size + 2 * redZone(bytes));
             if (address == 0) throw Code.OUT_OF_MEMORY.error("the system has no " + bytes + " bytes");
             used += size;
-            if (CHECK) {
-                Raw.fill(address, GUARD_BYTE, 1, size + 2 * GUARD);
-                address += GUARD;
+            if (CHECKER != null) {
+                address += redZone(bytes);
                 Raw.fill(address, FRESH_BYTE, 1, bytes);
             }
             insert(address, bytes);
         }
-        if (huge && !CHECK) advise(address, size);
+        if (huge && CHECKER == null) advise(address, size, MADV_HUGEPAGE);
         return address;
     }
 
     void free(long address) {
+        long bytes;
         synchronized (this) {
             if (registered.contains(address)) throw Code.INVALID_VALUE.error("0x" + Long.toHexString(address) + " was registered, not allocated");
-            used -= (remove(address) + 255) / 256 * 256;
+            bytes = remove(address);
+            used -= (bytes + 255) / 256 * 256;
         }
-        free0(address - GUARD);
+        release(address, bytes);
     }
 
-    /** With {@link #CHECK}: the first allocation whose guard bytes were written, in words; null if there is none. */
-    synchronized String overrun() {
-        Ranges r = ranges;
-        for (int i = 0; i < r.starts.length; i++) {
-            long start = r.starts[i], bytes = r.sizes[i], end = (bytes + 255) / 256 * 256 + GUARD;
-            for (long at = -GUARD; at < end; at = at == -1 ? bytes : at + 1)
-                if (Raw.ALL.get(ValueLayout.JAVA_BYTE, start + at) != GUARD_BYTE)
-                    return at < 0 ? "wrote " + -at + " bytes before an allocation of " + bytes + " bytes" : "wrote at offset " + at + " of an allocation of " + bytes + " bytes";
+    /** What lies before and after a checked allocation, so that whoever leaves it finds no other; and leaves it aligned to 256 bytes and no more. */
+    private static long redZone(long bytes) { return CHECKER == null ? 0 : Math.clamp((bytes + PAGE - 1) / PAGE * PAGE, 4 * PAGE, HUGE * 8) + 256; }
+
+    /** Memory that is no longer in the table goes back to the system; when it is checked, after many others, so that stale pointers are told from new ones. */
+    private static void release(long address, long bytes) {
+        if (CHECKER == null) {
+            free0(address);
+            return;
         }
-        return null;
+        long first = (address + PAGE - 1) / PAGE * PAGE, end = (address + bytes) / PAGE * PAGE;
+        if (first < end) advise(first, end - first, MADV_DONTNEED);
+        CHECKER.allocations().quarantine(address);
+        for (Allocation old = CHECKER.allocations().release(); old != null; old = CHECKER.allocations().release()) free0(old.start() - redZone(old.bytes()));
     }
 
     synchronized void register(long address, long bytes) {
@@ -129,6 +134,16 @@ final class Memory {
     synchronized void unregister(long address) {
         if (!registered.remove(address)) throw Code.HOST_MEMORY_NOT_REGISTERED.error("0x" + Long.toHexString(address) + (start(address) == 0 ? " was never registered" : start(address) == address ? " was allocated, not registered" : " is not the start of a registered range"));
         remove(address);
+        if (CHECKER != null) CHECKER.allocations().remove(address);
+    }
+
+    /** The device's own work wrote these bytes. */
+    static void written(long address, long bytes) {
+        if (CHECKER != null) CHECKER.allocations().written(address, bytes);
+    }
+
+    static void copied(long target, long source, long bytes) {
+        if (CHECKER != null) CHECKER.allocations().copied(target, source, bytes);
     }
 
     /** Frees or forgets what is left; returns how many ranges that were. */
@@ -136,7 +151,10 @@ final class Memory {
         Ranges r = ranges;
         ranges = new Ranges(new long[0], new long[0]);
         used = 0;
-        for (long start : r.starts) if (!registered.remove(start)) free0(start - GUARD);
+        for (int i = 0; i < r.starts.length; i++) {
+            if (!registered.remove(r.starts[i])) release(r.starts[i], r.sizes[i]);
+            else if (CHECKER != null) CHECKER.allocations().remove(r.starts[i]);
+        }
         return r.starts.length;
     }
 
@@ -191,6 +209,7 @@ final class Memory {
         System.arraycopy(r.starts, at, starts, at + 1, n - at);
         System.arraycopy(r.sizes, at, sizes, at + 1, n - at);
         ranges = new Ranges(starts, sizes);
+        if (CHECKER != null) CHECKER.allocations().add(address, bytes, kind);
     }
 
     private long remove(long address) {
@@ -230,9 +249,9 @@ final class Memory {
         }
     }
 
-    private static void advise(long address, long bytes) {
+    private static void advise(long address, long bytes, int advice) {
         try {
-            int ignored = (int) MADVISE.invokeExact(address, bytes, MADV_HUGEPAGE);
+            int ignored = (int) MADVISE.invokeExact(address, bytes, advice);
         } catch (Throwable e) {
             throw new IllegalStateException(e);
         }

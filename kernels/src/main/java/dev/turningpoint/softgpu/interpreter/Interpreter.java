@@ -188,14 +188,7 @@ public final class Interpreter {
     // ---- faults
 
     /** Ends the launch: kernel, lines, block and thread are put before the message. */
-    KernelFault fault(Kind kind, Warp w, int lane, String message) { return new KernelFault(kind, where(w, lane) + ": " + message); }
-
-    String where(Warp w, int lane) {
-        Block b = w.block;
-        String line = current == null ? "" : ":" + current.line() + (current.source() == null ? "" : " (" + current.source() + ")");
-        return "kernel " + kernel.name() + ", " + kernel.module() + ".ptx" + line + ", block (" + b.x + ", " + b.y + ", " + b.z + "), thread " + w.threadName(lane)
-                + (current == null ? "" : ", " + current.name());
-    }
+    KernelFault fault(Kind kind, Warp w, int lane, String message) { return new KernelFault(kind, w.where(current, lane) + ": " + message); }
 
     Observer observer() { return observer; }
     /** Whether accesses need to be shown. */

@@ -1,5 +1,6 @@
 package dev.turningpoint.softgpu.interpreter;
 
+import dev.turningpoint.softgpu.ptx.Instruction;
 import dev.turningpoint.softgpu.ptx.PtxType;
 import dev.turningpoint.softgpu.ptx.Register;
 
@@ -71,6 +72,17 @@ public final class Warp {
 
     /** Index of a lane's thread in its block, x fastest. */
     public int thread(int lane) { return index * 32 + lane; }
+
+    /** Raw bits of a register, the low 64 of a longer one. */
+    public long bits(Register r, int lane) { return registers[r.id()][lane]; }
+
+    /** Where an instruction stands, in PTX and if that is known in CUDA C++, for messages; {@code instruction} may be null. */
+    public String line(Instruction i) { return block.launch.kernel().module() + ".ptx" + (i == null ? "" : ":" + i.line() + (i.source() == null ? "" : " (" + i.source() + ")")); }
+
+    /** Who does what where: kernel, line, block, thread and instruction, for messages. */
+    public String where(Instruction i, int lane) {
+        return "kernel " + block.launch.kernel().name() + ", " + line(i) + ", block (" + block.x + ", " + block.y + ", " + block.z + "), thread " + threadName(lane) + (i == null ? "" : ", " + i.name());
+    }
 
     /** {@code (x, y, z)} of a lane's thread, for messages. */
     public String threadName(int lane) {

@@ -66,6 +66,12 @@ public final class PtxKernel {
     public Map<String, List<String>> branchTables() { return branchTables; }
     /** Bytes from the start of the block's shared memory; {@code extern} arrays start at {@link #staticShared()}. */
     public long sharedOffset(String variable) { return sharedOffsets.get(variable); }
+    /** The variable that holds a byte of the block's shared memory, as {@code tile + 12}; null if none begins before it. */
+    public String sharedVariable(long at) {
+        return sharedOffsets.entrySet().stream().filter(e -> e.getValue() <= at).max(Map.Entry.<String, Long>comparingByValue().thenComparing(Map.Entry.comparingByKey()))
+                .map(e -> e.getKey() + " + " + (at - e.getValue())).orElse(null);
+    }
+
     /** Bytes of static shared memory, rounded up to the alignment of the dynamic part. */
     public long staticShared() { return staticShared; }
     /** Bytes of local memory per thread. */

@@ -119,13 +119,16 @@ public final class PtxParser {
         });
     }
 
+    /** Bytes that no variable has, so that whoever runs past the end of one is not in the next. */
+    private static final int BETWEEN_VARIABLES = 256;
+
     private void moduleVariable(Token first, StateSpace space) {
         Declaration d = declaration(true);
         long offset = -1;
         if (space != StateSpace.SHARED) {
             int align = Math.max(d.align, 16);
             offset = (dataBytes + align - 1) / align * align;
-            dataBytes = offset + d.size;
+            dataBytes = offset + d.size + BETWEEN_VARIABLES;
         }
         variables.put(d.name, new PtxVariable(d.name, space, d.align, offset, d.size, d.initial, d.pointers));
         variableText.append(text, first.start(), peek().start());

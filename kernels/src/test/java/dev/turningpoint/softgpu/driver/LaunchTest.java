@@ -224,18 +224,6 @@ class LaunchTest {
         alloc(4);
     }
 
-    /** With -Dturningpoint.software.check=true. */
-    @Test
-    void aWriteOutsideIsFoundInCheckingMode() {
-        org.junit.jupiter.api.Assumptions.assumeTrue(Memory.CHECK);
-        long x = alloc(400);
-        ok(launch(function("increment"), 4, 32, 0, stream, x, 100, 1));
-        ok(cuStreamSynchronize(stream));
-        ok(launch(function("increment"), 4, 32, 0, stream, x, 101, 1));
-        assertEquals(CUDA_ERROR_ILLEGAL_ADDRESS(), cuStreamSynchronize(stream));
-        assertTrue(DriverLog.lines().contains("offset 400 of an allocation of 400"), DriverLog.lines());
-    }
-
     @Test
     void badPtxIsRefusedWithTheReason() {
         var log = arena.allocate(512);
@@ -282,7 +270,7 @@ class LaunchTest {
 
     @Test
     void twoStreamsLaunchAtOnceWithMoreBlocksThanWorkers() throws Exception {
-        int n = 200_000, rounds = 200;
+        int n = 200_000, rounds = Memory.CHECKER == null ? 200 : 10;   // checked, a launch takes longer and blocks outnumber workers all the same
         long[] x = {alloc(4 * n), alloc(4 * n)};
         var streams = new MemorySegment[] {stream, stream()};
         var increment = function("increment");
