@@ -11,7 +11,6 @@ final class Context {
     private static final ThreadLocal<List<Context>> STACK = ThreadLocal.withInitial(ArrayList::new);
 
     static volatile boolean initialised;
-    private static final String POISONED = "an earlier kernel failed; the context can only be reset";
     private static Context primary;
     private static int retained;
 
@@ -21,6 +20,8 @@ final class Context {
     final Set<Long> freeing = ConcurrentHashMap.newKeySet();
     private volatile StreamQueue legacy;
     private volatile Code fault;
+    /** What the first fault was, for every call that it makes fail; written before it. */
+    private String faultReason = "it was told to fail";
     private volatile boolean destroyed;
 
     private Context() {}
@@ -95,7 +96,7 @@ final class Context {
     static void requireSound() {
         requireInitialised();
         Context c = currentOrNull();
-        if (c != null && c.fault != null) throw c.fault.error(POISONED);
+        if (c != null) c.requireNoFault();
     }
 
     /** The current context, fit for work. */
@@ -104,14 +105,23 @@ final class Context {
         Context c = currentOrNull();
         if (c == null) throw Code.INVALID_CONTEXT.error("no context is current on this thread");
         if (c.destroyed) throw Code.CONTEXT_IS_DESTROYED.error("the current context was destroyed");
-        if (c.fault != null) throw c.fault.error(POISONED);
+        c.requireNoFault();
         return c;
+    }
+
+    private void requireNoFault() {
+        if (fault != null) throw fault.error("an earlier kernel failed; the context can only be reset: " + faultReason);
     }
 
     Code fault() { return fault; }
 
     void fail(Code code, String why) {
-        if (fault == null) fault = code;
+        synchronized (this) {
+            if (fault == null) {
+                faultReason = why;
+                fault = code;
+            }
+        }
         DriverLog.note(why, true);
     }
 
