@@ -1,12 +1,15 @@
 package dev.turningpoint.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.turningpoint.selftest.Selftest;
 import dev.turningpoint.weights.SafetensorsWriter;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
@@ -125,5 +128,34 @@ class CommandTest {
         Path gone = folder.resolve("gone");
         fails(1, gone + ": there is no such folder", run("check", gone));
         fails(1, folder + ": holds no reference data that is served", run("check", folder));
+    }
+
+    @Test
+    void selftestWritesOneTextThatEndsWithItsVerdict() throws IOException {
+        Path text = folder.resolve("selftest.txt");
+        Outcome outcome = run("selftest", "--only", "norm.qk_norm_split_32_bf16", "--out", text);
+        assertEquals(0, outcome.status(), outcome.err() + outcome.out());
+        var lines = Files.readAllLines(text);
+        for (String begin : java.util.List.of("TurningPoint self-test of 20", "version ", "device          TurningPoint software GPU", "driver          CUDA 1", "compared with   the interpreter",
+                "processor ", "system          Linux", "copy on the device ", "product bf16 ", "product f32 ", "launch from Java ", "norm.qk_norm_split_32_bf16.small", "norm.qk_norm_split_32_bf16.glyph",
+                "in all: 1 kernels in 2 cases, 1 compared", "verdict: ok, 1 cases agree with the interpreter of the software GPU within their tolerances"))
+            assertTrue(lines.stream().anyMatch(l -> l.startsWith(begin)), begin + " is not in\n" + String.join("\n", lines));
+        assertTrue(outcome.out().startsWith("no GPU ("), outcome.out());
+        assertTrue(outcome.out().contains(lines.getLast()) && lines.getLast().startsWith("verdict: ok"), outcome.out());
+        assertFalse(String.join("\n", lines).contains(System.getProperty("user.home")), "paths of the machine");
+        fails(1, "--only norms: no case has this in its name; they begin with the name of a .cu file: norm, attention", run("selftest", "--only", "norms"));
+    }
+
+    @Test
+    void aSelftestThatFindsAWrongResultFails() throws Exception {
+        Path text = folder.resolve("selftest.txt");
+        var out = new StringWriter();
+        var selftest = new Selftest("credit.credit_scan", (_, result, expected, actual) -> {
+            if (result.name().equals("reward")) actual.setAtIndex(ValueLayout.JAVA_FLOAT, 2, Math.nextUp(actual.getAtIndex(ValueLayout.JAVA_FLOAT, 2)));
+            return result.tolerance().worst(result.type(), result.count(), expected, actual);
+        });
+        assertEquals(1, SelftestCommand.finish(selftest.run((_, _, _, _) -> { }), text, new PrintWriter(out, true)));
+        assertTrue(out.toString().startsWith("verdict: FAILED, 1 of 2 cases: credit.credit_scan.small"), out.toString());
+        assertTrue(Files.readString(text).contains("  reward[2] is "), Files.readString(text));
     }
 }

@@ -75,7 +75,7 @@ public record Tolerance(double ulps, boolean ofRms, String reason) {
         double squares = 0;
         for (long i = 0; i < count; i++) {
             double v = value(type, array, i);
-            squares += v * v;
+            squares += Double.isFinite(v) ? v * v : 0;
         }
         return Math.sqrt(squares / count);
     }
