@@ -12,6 +12,7 @@ import dev.turningpoint.gpu.Device;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.reward.Reward;
 import dev.turningpoint.sampler.TestModel;
+import dev.turningpoint.softgpu.driver.StreamOrder;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,6 +25,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -179,6 +181,31 @@ class TrainerTest {
         assertArrayEquals(Files.readAllBytes(whole.resolve("result")), Files.readAllBytes(parts.resolve("result")));
         assertArrayEquals(Files.readAllBytes(whole.resolve("checkpoint-000004.safetensors")), Files.readAllBytes(parts.resolve("checkpoint-000004.safetensors")));
         assertFalse(Files.exists(parts.resolve("checkpoint-000001.safetensors")), "only the newest checkpoints stay");
+    }
+
+    /** Streams and events are used as they must be: whatever the order that the API leaves free, the bits are those of a run left to itself. */
+    @Test
+    void theOrderOfStreamsDoesNotMatter() throws Exception {
+        Assumptions.assumeTrue(Device.isSoftware(), "a real GPU chooses its own order");
+        byte[] expected = null;
+        try {
+            for (int seed = 0; seed < 4; seed++) {
+                if (seed > 0) {
+                    StreamOrder.draw(seed);
+                }
+                Path run = Files.createTempDirectory(folder, "order");
+                try (Trainer t = trainer(config("train.iterations=2"), run)) {
+                    t.run(new Recorder(), () -> false);
+                }
+                byte[] got = Files.readAllBytes(run.resolve("checkpoint-000002.safetensors"));
+                if (seed == 0) {
+                    expected = got;
+                }
+                assertArrayEquals(expected, got, "order of seed " + seed);
+            }
+        } finally {
+            StreamOrder.end();
+        }
     }
 
     /** A process of its own, killed where it happens to be, as often as it takes to finish. */

@@ -19,6 +19,8 @@ import java.lang.foreign.SymbolLookup;
  * <li>{@code turningpoint.software.check=true}: checking mode, the software GPU's compute-sanitizer: kernels are interpreted and everything they do to memory is looked at
  *     (out of bounds, use after free, misaligned, uninitialised, races, divergent barriers, leaks; see {@code softgpu.check.Checker}); very slow</li>
  * <li>{@code turningpoint.software.count=true}: launches are interpreted and counted as a profiler counts, see {@code softgpu.count}; very slow</li>
+ * <li>{@code turningpoint.software.seed}: where the device checks, the order of streams is drawn from it; by default another every time (see
+ *     {@link dev.turningpoint.softgpu.driver.StreamOrder})</li>
  * <li>{@code turningpoint.software.profile=true}: a table of time by kernel and product at the end</li>
  * <li>{@code turningpoint.software.log}: {@code all} prints why any call failed, {@code none} nothing; by default what a caller cannot foresee</li>
  * <li>{@code turningpoint.software.fail=FUNCTION:USE:CODE,...}: calls that fail at a certain use, counted from 1: {@code cuMemAlloc_v2:3:2} lets the third

@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * Work of one or more streams being recorded instead of run. Order of capture is a valid order of the graph, and the one we replay;
- * which nodes each stream depends on is kept only to find streams that were never joined.
+ * Work of one or more streams being recorded instead of run, with what each node depends on. Order of capture is a valid order of the graph, and the one we
+ * replay where {@link StreamOrder} draws no other.
  */
 final class Capture {
     static final int GLOBAL = 0, THREAD_LOCAL = 1, RELAXED = 2;
@@ -17,6 +17,7 @@ final class Capture {
     final int mode;
     final Thread thread = Thread.currentThread();
     final List<Command> nodes = new ArrayList<>();
+    private final List<int[]> dependencies = new ArrayList<>();
     private final List<StreamQueue> streams = new ArrayList<>();
     private String invalid;
 
@@ -34,6 +35,8 @@ final class Capture {
     }
 
     synchronized void add(StreamQueue stream, Command c) {
+        dependencies.add(stream.captured.stream().toArray());
+        stream.captured.clear();
         stream.captured.set(nodes.size());
         nodes.add(c);
     }
@@ -68,14 +71,17 @@ final class Capture {
     /** Ends the capture; throws if it cannot become a graph. */
     synchronized Graph end() {
         ACTIVE.remove(this);
-        boolean joined = origin.captured.cardinality() == nodes.size();
+        var loose = new BitSet();   // nodes that no other waits for
+        loose.set(0, nodes.size());
+        for (int[] before : dependencies) for (int d : before) loose.clear(d);
+        loose.andNot(origin.captured);
         for (StreamQueue s : streams) {
             s.capture = null;
             s.captured = null;
         }
         if (invalid != null) throw Code.STREAM_CAPTURE_INVALIDATED.error(invalid);
-        if (!joined) throw Code.STREAM_CAPTURE_UNJOINED.error("work captured on another stream is not awaited by the first");
-        return new Graph(nodes);
+        if (!loose.isEmpty()) throw Code.STREAM_CAPTURE_UNJOINED.error("work captured on another stream is not awaited by the first: " + loose.cardinality() + " of " + nodes.size() + " nodes");
+        return new Graph(nodes, dependencies);
     }
 
     /** To be called where a call may not happen while somebody captures: allocation, synchronous copies, waiting for the device. */

@@ -182,10 +182,10 @@ final class Command implements Task {
             case WAIT -> ((StreamQueue) object).await(bytes);
             case GRAPH -> {
                 Context context = self.stream().context;
-                for (Command c : ((Graph.Executable) object).nodes) {
-                    if (context.fault() != null) return;
-                    c.execute(self);
-                }
+                var graph = (Graph.Executable) object;
+                StreamOrder drawn = StreamOrder.current();
+                int[] order = drawn == null ? null : drawn.order(graph);
+                for (int i = 0; i < graph.nodes.length && context.fault() == null; i++) graph.nodes[order == null ? i : order[i]].execute(self);
             }
             case MATMUL -> ((Matmul) object).execute(self, matmul);
             case FREE -> {
@@ -194,6 +194,11 @@ final class Command implements Task {
             }
             case NONE, STOP -> { }
         }
+    }
+
+    /** Whether what it waits for has happened. */
+    boolean isReady() {
+        return kind != Kind.WAIT || ((StreamQueue) object).completed() >= bytes;
     }
 
     /** Whether the command must run even in a poisoned context. */
@@ -236,7 +241,9 @@ final class Command implements Task {
         if (kind == Kind.KERNEL) code.nanosPerBlock = nanos;
     }
 
-    private void callHost(ComputeThread self) {
+    private void callHost(StreamQueue.Executor self) {
+        StreamOrder order = StreamOrder.current();
+        if (order != null) order.goOutside(self.stream());
         self.inHostFunction = true;
         try {
             HOST_CALL.invokeExact((MemorySegment) object, source);

@@ -823,7 +823,7 @@ public final class DriverFunctions {
         Context.requireSound();
         notNull(out, "phGraph");
         require(flags == 0, "flags are " + flags + ", not 0");
-        Raw.putLong(out, Handles.add(new Graph(java.util.List.of())));
+        Raw.putLong(out, Handles.add(new Graph(java.util.List.of(), java.util.List.of())));
         return 0;
     }
 

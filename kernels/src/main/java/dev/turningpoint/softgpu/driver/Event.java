@@ -37,6 +37,8 @@ final class Event {
         }
 
         boolean passed() {
+            StreamOrder order = StreamOrder.current();
+            if (order != null) order.asked(stream);
             return stream.completed() >= sequence;
         }
     }

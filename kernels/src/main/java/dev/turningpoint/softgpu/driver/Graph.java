@@ -2,14 +2,17 @@ package dev.turningpoint.softgpu.driver;
 
 import java.util.List;
 
-/** Captured commands in an order that keeps every dependency. */
+/** Captured commands in an order that keeps every dependency, with the dependencies. */
 final class Graph {
     final Command[] nodes;
+    /** Of each node the earlier ones that it directly waits for. */
+    private final int[][] dependencies;
 
     private long[] handles;
 
-    Graph(List<Command> nodes) {
+    Graph(List<Command> nodes, List<int[]> dependencies) {
         this.nodes = nodes.toArray(Command[]::new);
+        this.dependencies = dependencies.toArray(int[][]::new);
     }
 
     /** Handle of a node, for those who look into the graph. */
@@ -27,9 +30,11 @@ final class Graph {
     /** An instantiated graph: the commands never change, so any number of launches may run at once. */
     static final class Executable {
         final Command[] nodes;
+        final int[][] dependencies;
 
         Executable(Graph graph) {
             nodes = graph.nodes;
+            dependencies = graph.dependencies;
         }
     }
 }

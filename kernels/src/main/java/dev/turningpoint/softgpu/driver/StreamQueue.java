@@ -21,7 +21,7 @@ final class StreamQueue {
     final boolean legacy;
     final int number = NUMBERS.getAndIncrement();
     volatile Capture capture;
-    /** Captured nodes that the next one depends on; guarded by the capture. */
+    /** Captured nodes that the next one depends on directly; guarded by the capture. */
     BitSet captured;
 
     private final ReentrantLock lock = new ReentrantLock();
@@ -168,7 +168,7 @@ final class StreamQueue {
             capture.invalidate("it waited for an event recorded outside");
             throw Code.STREAM_CAPTURE_ISOLATION.error("the event was recorded outside the capture");
         }
-        if (p.passed()) return;
+        if (p.stream.completed() >= p.sequence) return;
         Command c = begin();
         c.await(p.stream, p.sequence);
         commit(c);
@@ -213,13 +213,24 @@ final class StreamQueue {
 
     long completed() { return completed; }
 
-    boolean idle() { return completed >= submitted; }
+    boolean idle() {
+        StreamOrder order = StreamOrder.current();
+        if (order != null) order.asked(this);
+        return completed >= submitted;
+    }
+
+    /** Whether there is a next command, and it waits for nothing. Not while a command runs. */
+    boolean canGoOn() {
+        return completed < submitted && ring[(int) (completed & CAPACITY - 1)].isReady();
+    }
 
     void awaitAll() { await(submitted); }
 
     /** Until that many commands have completed. */
     void await(long sequence) {
         if (completed >= sequence) return;
+        StreamOrder order = StreamOrder.current();
+        if (order != null && !(Thread.currentThread() instanceof ComputeThread)) order.demand(this, sequence);
         long start = System.nanoTime();
         for (int i = 1; completed < sequence; i++) {
             Thread.onSpinWait();
@@ -286,9 +297,12 @@ final class StreamQueue {
                     awaitWork(done);
                     Command c = ring[(int) (done & CAPACITY - 1)];
                     boolean stop = c.kind == Command.Kind.STOP;
+                    StreamOrder order = StreamOrder.current();
+                    if (order != null) order.enter(StreamQueue.this);
                     execute(c);
                     c.forget();
                     completed = ++done;
+                    if (order != null) order.leave(StreamQueue.this);
                     if (waiters != 0) {
                         synchronized (finished) {
                             finished.notifyAll();
