@@ -2,6 +2,7 @@ package dev.turningpoint.cli;
 
 import dev.turningpoint.bindings.NativeLibraryException;
 import dev.turningpoint.data.PromptException;
+import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.report.RunFolderException;
 import dev.turningpoint.image.FontException;
@@ -31,12 +32,18 @@ import picocli.CommandLine.ScopeType;
         exitCodeList = {" 0:done", " 1:it failed, or a check found an error beyond its tolerance; one line on stderr says what",
             " 2:the command line or the configuration is wrong", "70:a defect of turningpoint itself; --stacktrace shows where", "130, 143:ended by SIGINT, SIGTERM"})
 public final class TurningPointCommand {
+    /** The software GPU reads it when it starts. */
+    private static final String CHECKING = "turningpoint.software.check";
+
     static final int FAILED = 1;
     static final int USAGE = 2;
     static final int DEFECT = 70;
 
     @Option(names = "--stacktrace", scope = ScopeType.INHERIT, description = "Show where in the code an error arose.")
     private boolean stacktrace;
+
+    @Option(names = "--check", scope = ScopeType.INHERIT, description = "Run every kernel on the software GPU in checking mode: memory faults, uninitialised reads, races and leaks are reported with their line and thread. Very slow.")
+    private boolean checks;
 
     public static void main(String[] args) {
         System.exit(run(args));
@@ -55,6 +62,10 @@ public final class TurningPointCommand {
             if (!CommandLine.UnmatchedArgumentException.printSuggestions(e, err)) err.println("Try '" + e.getCommandLine().getCommandSpec().qualifiedName() + " --help'.");
             return USAGE;
         });
+        line.setExecutionStrategy(parsed -> {
+            if (command.checks) System.setProperty(CHECKING, "true");
+            return new CommandLine.RunLast().execute(parsed);
+        });
         line.setExecutionExceptionHandler((e, _, _) -> report(e, command.stacktrace, err));
         if (args.length == 0) {
             line.usage(out);
@@ -68,6 +79,12 @@ public final class TurningPointCommand {
         } finally {
             Shutdown.finished();
         }
+    }
+
+    /** Before a command opens the device: refuses checking mode on hardware, which the software GPU cannot look into. */
+    static void requireCheckable() {
+        if (Boolean.getBoolean(CHECKING) && !Device.isSoftware())
+            throw new CommandException("--check needs the software GPU, and the device is a real one (" + Device.reason() + "); add --set device=software, or run compute-sanitizer on the real one");
     }
 
     /** Prints what happened for the person who can act on it. */

@@ -43,6 +43,7 @@ class CommandTest {
         assertEquals(0, run("--help").status());
         assertEquals(0, run("help", "train").status());
         assertTrue(run("train", "--help").out().contains("--resume"));
+        assertTrue(run("sample", "--help").out().contains("--check"));
         assertTrue(run("--version").out().startsWith("turningpoint "));
         assertEquals(2, run().status());
     }

@@ -8,6 +8,7 @@ import dev.turningpoint.softgpu.interpreter.Observer;
 import dev.turningpoint.softgpu.interpreter.Warp;
 import dev.turningpoint.softgpu.ptx.Instruction;
 import dev.turningpoint.softgpu.ptx.StateSpace;
+import dev.turningpoint.softgpu.system.Heap;
 
 /** Looks on at the blocks of one launch that one thread of the device runs. Bounds of parameters and local memory are the interpreter's own business. */
 final class CheckedBlocks implements Observer {
@@ -77,6 +78,7 @@ final class CheckedBlocks implements Observer {
             long at = a.address[l];
             Allocation in = last;
             if (in == null || !in.holds(at, a.bytes)) {
+                if (Heap.contains(at, a.bytes)) continue;   // what device code allocated for itself
                 in = allocations.find(at);
                 if (in == null || !in.holds(at, a.bytes)) throw outside(w, a, l, in);
                 last = in;

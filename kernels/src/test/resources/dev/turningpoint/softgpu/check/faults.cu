@@ -1,5 +1,5 @@
 // Kernels that are wrong, one for each kind of fault that checking mode finds. FAULT marks the line that CheckerTest wants reported, OTHER that of the other party.
-// Each is launched with 128 threads a block. faults.ptx beside this file is made by ../build.sh.
+// Each is launched with 128 threads a block. faults.ptx beside this file is made by build.sh.
 
 // What follows is written in place rather than by the functions of CUDA's headers, so that it has a line of this file.
 #define SHARED(p) (unsigned)__cvta_generic_to_shared(p)

@@ -1,4 +1,4 @@
-// Kernels that look like those of faults.cu and are right: CheckerTest wants no report. 128 threads a block. sound.ptx beside this file is made by ../build.sh.
+// Kernels that look like those of faults.cu and are right: CheckerTest wants no report. 128 threads a block. sound.ptx beside this file is made by build.sh.
 
 // What follows is written in place rather than by the functions of CUDA's headers, so that it has a line of this file.
 #define SHARED(p) (unsigned)__cvta_generic_to_shared(p)
