@@ -45,6 +45,9 @@ __device__ __forceinline__ Rows<T> head_rows(T* p, int heads, int tokens, int d)
     return {p, p, d, tokens, tokens};
 }
 
+// The first rows alone.
+template <typename T> __device__ __forceinline__ Rows<T> first_rows(Rows<T> rows, int count) { return {rows.a, rows.b, rows.stride, count, count}; }
+
 template <typename T>
 __device__ __forceinline__ Rows<T> joint_rows(T* a, T* b, int heads, int tokens, int tokensA, int d) {
     const long stride = (long)heads * d;
@@ -109,14 +112,14 @@ __device__ __forceinline__ void load_own(Left<Shape<T, D>::PARTS> (&a)[D / 16], 
 // This warp's 16 x D results to the rows of a matrix, through shared memory so that rows are written whole.
 template <int D>
 __device__ __forceinline__ void store_own(const Rows<float>& out, int matrixRow, void* shared, int warp, const float (&c)[D / 8][4], float factor0, float factor1) {
-    constexpr int LD = D + 4;
+    constexpr int LD = D + 8;  // a half warp's float2 of four rows fall into different banks
     const int lane = threadIdx.x & 31;
     float* tile = reinterpret_cast<float*>(shared) + 16 * warp * LD;
+    float2* to = reinterpret_cast<float2*>(tile + (lane >> 2) * LD) + (lane & 3);
     #pragma unroll
     for (int n = 0; n < D / 8; n++) {
-        float* to = tile + (lane >> 2) * LD + 8 * n + 2 * (lane & 3);
-        *reinterpret_cast<float2*>(to) = make_float2(c[n][0] * factor0, c[n][1] * factor0);
-        *reinterpret_cast<float2*>(to + 8 * LD) = make_float2(c[n][2] * factor1, c[n][3] * factor1);
+        to[4 * n] = make_float2(c[n][0] * factor0, c[n][1] * factor0);
+        to[4 * n + 4 * LD] = make_float2(c[n][2] * factor1, c[n][3] * factor1);
     }
     __syncwarp();
     #pragma unroll(D < 128 ? 4 : 1)
@@ -255,7 +258,7 @@ __device__ __forceinline__ void attention(const T* __restrict__ q, const T* __re
     const bool active = query < out.count;
 
     Left<PARTS> left[D / 16];
-    load_own<T, D, 64>(left, tiles, head_rows(q, heads, tokens, D), query, warp);
+    load_own<T, D, 64>(left, tiles, first_rows(head_rows(q, heads, tokens, D), out.count), query, warp);
     Softmax<D> state;
     #pragma unroll
     for (int i = 0; i < 2; i++) { state.largest[i] = -NEVER; state.denominator[i] = 0.f; }
@@ -468,7 +471,7 @@ __device__ __forceinline__ void attention_backward_queries(const T* __restrict__
         tileDelta[t] = exists ? delta[rowStats + blockIdx.x * OWN + t] : 0.f;
     }
     Left<PARTS> leftQ[D / 16], leftD[Q::IN_REGISTERS ? D / 16 : 1];
-    load_own<T, D, OWN>(leftQ, tiles, head_rows(q, heads, tokens, D), query, warp);
+    load_own<T, D, OWN>(leftQ, tiles, first_rows(head_rows(q, heads, tokens, D), rowsD.count), query, warp);
     if constexpr (Q::IN_REGISTERS) load_own<T, D, OWN>(leftD, tiles, rowsD, query, warp);
     else load_rows<T, D, OWN>(ownD, rowsD, query - 16 * warp, 4 * warp, 16 * warp + 16, 1);
     float sum[D / 8][4];

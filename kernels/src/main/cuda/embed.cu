@@ -9,6 +9,8 @@ namespace {
 //   images [batch, channels, height, width] Image;  tokens [batch, height / p * width / p, channels * p * p] Token
 //
 // Traffic: reads and writes every value once.
+// Uncoalesced, patchify, unpatchify: p neighbours of a row of pixels (with channelsLast one) are neighbours in a token, the next ones lie a token further. The rest of a sector is
+//          the patch's other rows, which the block's other warps do at about the same time: the caches make whole sectors of them.
 // Launch:  grid ceil(batch * channels * height / 4), 4 warps: a warp does one row of pixels, 32 at a time, so that only the pixel's place in its patch
 //          differs between lanes. With the patch (and for one channel the token) known at compile time that place is a constant of the lane.
 template <int PATCH, bool FORWARD, typename Image, typename Token>

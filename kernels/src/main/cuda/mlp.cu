@@ -19,8 +19,9 @@ __device__ __forceinline__ void load_lane(const __nv_bfloat16* p, float* v) {
 __device__ __forceinline__ void store_lane(float* p, const float* v) { *p = v[0]; }
 __device__ __forceinline__ void store_lane(__nv_bfloat16* p, const float* v) { *reinterpret_cast<__nv_bfloat162*>(p) = __floats2bfloat162_rn(v[0], v[1]); }
 
-// y[i] = f(a[i], b[i]) for i < n; b may be a. Every byte moves once.
-// Launch: grid ceil(n / 2048), 8 warps of 256 consecutive elements each: several independent 128-byte accesses in flight a warp, and a warp reads in order.
+// y[i] = f(a[i], b[i]) for i < n; b may be a.
+// Traffic: reads sizeof(T) n bytes of each operand, writes as many, each once.
+// Launch:  grid ceil(n / 2048), 8 warps of 256 consecutive elements each: several independent 128-byte accesses in flight a warp, and a warp reads in order.
 template <typename T, typename F>
 __device__ __forceinline__ void elementwise(const T* a, const T* b, T* y, long n, F f) {
     constexpr int N = PerLane<T>::count, STEPS = WARP_ELEMENTS / (32 * N);
@@ -166,7 +167,8 @@ __device__ __forceinline__ void column_sums(const T* __restrict__ dY, float* __r
 }
 
 // target[i] = source[i], rounded to nearest even where it narrows.
-// Launch: as elementwise.
+// Traffic: reads sizeof(From) n, writes sizeof(To) n bytes, each once.
+// Launch:  as elementwise.
 template <typename From, typename To>
 __device__ __forceinline__ void cast(const From* __restrict__ source, To* __restrict__ target, long n) {
     const int lane = threadIdx.x & 31;

@@ -91,7 +91,7 @@ __device__ __forceinline__ void replay(const float* x, const T* v, const T* u, f
 ENTRIES(float, f32)
 ENTRIES(__nv_bfloat16, bf16)
 
-// log_prob[b] from the per-chunk sums. A warp a row, 8 rows a block.
+// log_prob[b] from the per-chunk sums. Reads 4 chunks + 36 bytes (sums, row_step, its step), writes 4 bytes a row. A warp a row, 8 rows a block.
 extern "C" __global__ void __launch_bounds__(256) log_prob_f32(const float* partial, float* out, const FlowStep* steps, const int* row_step, int batch, int n, int chunks) {
     const int row = blockIdx.x * 8 + (threadIdx.x >> 5);
     if (row >= batch) return;
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(256) log_prob_f32(const float* part
     if ((threadIdx.x & 31) == 0) out[row] = log_prob(load_step(steps, row_step[row]), squares, n);
 }
 
-// mean[b] = sum of the row's per-chunk sums / n. A warp a row, 8 rows a block.
+// mean[b] = sum of the row's per-chunk sums / n. Reads 4 chunks, writes 4 bytes a row. A warp a row, 8 rows a block.
 extern "C" __global__ void __launch_bounds__(256) row_mean_f32(const float* partial, float* out, int batch, int n, int chunks) {
     const int row = blockIdx.x * 8 + (threadIdx.x >> 5);
     if (row >= batch) return;

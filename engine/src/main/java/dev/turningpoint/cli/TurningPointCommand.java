@@ -27,7 +27,8 @@ import picocli.CommandLine.ScopeType;
 @Command(name = "turningpoint", mixinStandardHelpOptions = true, versionProvider = TurningPointCommand.Version.class, scope = ScopeType.INHERIT,
         description = "Reinforcement learning of flow-matching text-to-image models with TP-GRPO.",
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {TrainCommand.class, PretrainCommand.class, SampleCommand.class, CheckCommand.class, SelftestCommand.class, DevicesCommand.class, CommandLine.HelpCommand.class},
+        subcommands = {TrainCommand.class, PretrainCommand.class, SampleCommand.class, CheckCommand.class, SelftestCommand.class, DevicesCommand.class, ProfileCommand.class,
+            CommandLine.HelpCommand.class},
         exitCodeListHeading = "%nExit status:%n",
         exitCodeList = {" 0:done", " 1:it failed, or a check found an error beyond its tolerance; one line on stderr says what",
             " 2:the command line or the configuration is wrong", "70:a defect of turningpoint itself; --stacktrace shows where", "130, 143:ended by SIGINT, SIGTERM"})

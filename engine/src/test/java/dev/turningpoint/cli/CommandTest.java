@@ -159,4 +159,11 @@ class CommandTest {
         assertTrue(out.toString().startsWith("verdict: FAILED, 1 of 2 cases: credit.credit_scan.small"), out.toString());
         assertTrue(Files.readString(text).contains("  reward[2] is "), Files.readString(text));
     }
+
+    @Test
+    void whatCannotBeProfiledIsOneLine() {
+        fails(1, "profile takes one name; a command to profile follows --, as in: profile -- sample CAT", run("profile", "sample", "CAT"));
+        fails(1, "there is no command to profile after --", run("profile", "--"));
+        fails(1, "there is no command to profile after --", run("profile", "--", "profile"));
+    }
 }

@@ -111,7 +111,7 @@ final class NormCases {
 
     private static KernelCase headSplitBackward(Heads s, DType type) {
         Builder<NormKernels> c = NORM.of("qk_norm_split_backward_" + s.headDim + "_" + type.suffix(), s.size);
-        var qkv = c.read("qkv", type, s.fused(), Fill.gaussian(1.5));
+        var qkv = c.read("qkv", type, s.fused(), s.fused() / 3 * 2, Fill.gaussian(1.5));  // v is not needed
         var qWeight = weight(c, "qWeight", s);
         var kWeight = weight(c, "kWeight", s);
         var dq = c.read("dq", type, s.joint(), s.part(), Fill.gaussian(1));

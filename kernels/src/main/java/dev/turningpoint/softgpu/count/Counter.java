@@ -75,7 +75,9 @@ final class Counter implements Observer {
         }
         s.globalRequests++;
         s.sectors += n;
-        s.idealSectors += (asked + 31) / 32;
+        int ideal = (asked + 31) / 32;
+        s.idealSectors += ideal;
+        if (n > ideal + 1) s.uncoalesced++;
     }
 
     /** Adds these bytes to the first n sectors of the request; gives the new number. */

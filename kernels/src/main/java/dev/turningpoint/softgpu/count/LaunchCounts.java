@@ -62,6 +62,7 @@ public final class LaunchCounts {
     public long globalStoreRequests() { return named("st").mapToLong(s -> s.globalRequests).sum(); }
     public long sectors() { return sum(s -> s.sectors); }
     public long idealSectors() { return sum(s -> s.idealSectors); }
+    public long uncoalesced() { return sum(s -> s.uncoalesced); }
     public double sectorsPerRequest() { return (double) sectors() / globalRequests(); }
 
     public long dramReadBytes() { return dramRead; }

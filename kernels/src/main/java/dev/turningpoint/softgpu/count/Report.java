@@ -68,20 +68,22 @@ public final class Report {
 
     // ---- to read
 
-    private static final String HEAD = "%-36s %7s %10s %11s %11s %6s %11s %9s %9s %9s %5s %5s %11s %s%n",
-            LINE = "%-36s %7d %10d %5.2f/%5.2f %11d %6s %11d %9d %9d %9d %5s %5s %11.3f %s%n";
+    private static final String HEAD = "%-*s %7s %10s %11s %9s %11s %6s %11s %9s %9s %8s %5s %5s %11s %s%n",
+            LINE = "%-*s %7d %10d %5.2f/%5.2f %9d %11d %6s %11d %9d %9d %8d %5s %5s %11.3f %s%n";
 
     /** A line a row. The last columns are estimates for one GPU. */
     public String table(Gpu gpu) {
+        int width = rows.stream().mapToInt(r -> r.label.length()).max().orElse(6);
+        String head = HEAD.replace("*", "" + width), line = LINE.replace("*", "" + width);
         var t = new StringBuilder();
-        t.append(format(HEAD, "", "", "warp", "sectors a", "DRAM", "of", "L2", "bank", "divergent", "", "regs", "occ.", "us, est.", "bound"));
-        t.append(format(HEAD, "kernel", "launches", "instr.", "req./ideal", "bytes", "least", "bytes", "conflicts", "branches", "barriers", gpu, gpu, gpu, "by"));
+        t.append(format(head, "", "", "warp", "sectors a", "uncoal.", "DRAM", "of", "L2", "bank", "divergent", "", "regs", "occ.", "us, est.", "bound"));
+        t.append(format(head, "kernel", "launches", "instr.", "req./ideal", "requests", "bytes", "least", "bytes", "conflicts", "branches", "barriers", gpu, gpu, gpu, "by"));
         for (Row r : rows) {
             LaunchCounts c = r.counts;
             Resources used = r.resources(gpu);
             Occupancy o = r.occupancy(gpu);
             long requests = Math.max(1, c.globalRequests());
-            t.append(format(LINE, r.label, c.launches(), c.issued(), (double) c.sectors() / requests, (double) c.idealSectors() / requests, c.dramBytes(),
+            t.append(format(line, r.label, c.launches(), c.issued(), (double) c.sectors() / requests, (double) c.idealSectors() / requests, c.uncoalesced(), c.dramBytes(),
                     r.compulsory == 0 ? "" : format("%.2f", (double) c.dramBytes() / r.compulsory), c.l2Bytes(), c.bankConflicts(), c.divergentBranches(), c.barriers(),
                     used == null ? "?" : used.registers(), o == null ? "?" : format("%.0f%%", 100 * o.share()), 1e6 * r.seconds.get(gpu), r.bound(gpu)));
         }
@@ -102,7 +104,8 @@ public final class Report {
             for (InstructionClass k : InstructionClass.values()) if (c.issued(k) > 0) line(t, "  " + k.name().toLowerCase(Locale.ROOT), "%d", c.issued(k));
             line(t, "flops", "%d f32, %d f16 and bf16, %d f64; matrix products %d: %d bf16, %d f16, %d tf32, %d other", c.fp32Flops(), c.fp16Flops(), c.fp64Flops(),
                     c.matrixProducts(), c.bf16MatrixFlops(), c.f16MatrixFlops(), c.tf32MatrixFlops(), c.otherMatrixFlops());
-            line(t, "global memory", "%d load and %d store requests, %d sectors, %d would do", c.globalLoadRequests(), c.globalStoreRequests(), c.sectors(), c.idealSectors());
+            line(t, "global memory", "%d load and %d store requests, %d sectors, %d would do; %d requests uncoalesced", c.globalLoadRequests(), c.globalStoreRequests(),
+                    c.sectors(), c.idealSectors(), c.uncoalesced());
             line(t, "DRAM", "%d bytes read, %d written%s", c.dramReadBytes(), c.dramWrittenBytes(), r.compulsory == 0 ? "" : format("; %d are compulsory", r.compulsory));
             line(t, "L2", "%d bytes read, %d written by blocks", c.l2ReadBytes(), c.l2WrittenBytes());
             line(t, "shared memory", "%d requests, %d passes, of them %d for bank conflicts", c.sharedRequests(), c.wavefronts(), c.bankConflicts());
@@ -139,8 +142,39 @@ public final class Report {
 
     // ---- to write
 
-    /** Rows as maps of numbers, text, lists and maps: what a JSON writer takes. */
-    public List<Map<String, Object>> values() {
+    /** Everything as JSON: an array with an object a row. */
+    public String json() {
+        var t = new StringBuilder();
+        write(t, values(), "\n");
+        return t.append('\n').toString();
+    }
+
+    private static void write(StringBuilder t, Object value, String indent) {
+        switch (value) {
+            case Map<?, ?> map -> {
+                String next = indent + "  ", separator = "{";
+                for (Map.Entry<?, ?> e : map.entrySet()) {
+                    t.append(separator).append(next).append('"').append(e.getKey()).append("\": ");
+                    write(t, e.getValue(), next);
+                    separator = ",";
+                }
+                t.append(indent).append('}');
+            }
+            case List<?> list -> {
+                String separator = "[";
+                for (Object e : list) {
+                    t.append(separator);
+                    write(t, e, indent);
+                    separator = ", ";
+                }
+                t.append(list.isEmpty() ? "[]" : "]");
+            }
+            case String text -> t.append('"').append(text).append('"');   // names of kernels and cases: nothing to escape
+            default -> t.append(value);
+        }
+    }
+
+    private List<Map<String, Object>> values() {
         var all = new ArrayList<Map<String, Object>>();
         for (Row r : rows) {
             LaunchCounts c = r.counts;
@@ -162,6 +196,7 @@ public final class Report {
             v.put("globalStoreRequests", c.globalStoreRequests());
             v.put("sectors", c.sectors());
             v.put("idealSectors", c.idealSectors());
+            v.put("uncoalescedRequests", c.uncoalesced());
             v.put("dramReadBytes", c.dramReadBytes());
             v.put("dramWrittenBytes", c.dramWrittenBytes());
             if (r.compulsory != 0) v.put("compulsoryBytes", r.compulsory);

@@ -14,6 +14,8 @@ public final class Site {
     long globalRequests, sharedRequests, localRequests, constantRequests;
     /** 32-byte sectors the global requests asked for, and the fewest that hold the bytes asked for. */
     long sectors, idealSectors;
+    /** Requests of at least two sectors more than that: one more is what neighbours cost that do not begin with a sector. */
+    long uncoalesced;
     /** Passes over the banks that the shared requests needed, and those they would have needed without conflicts. */
     long wavefronts, idealWavefronts;
     long localSectors;
@@ -36,6 +38,7 @@ public final class Site {
         constantRequests += o.constantRequests;
         sectors += o.sectors;
         idealSectors += o.idealSectors;
+        uncoalesced += o.uncoalesced;
         wavefronts += o.wavefronts;
         idealWavefronts += o.idealWavefronts;
         localSectors += o.localSectors;
@@ -49,6 +52,7 @@ public final class Site {
     public long globalRequests() { return globalRequests; }
     public long sectors() { return sectors; }
     public long idealSectors() { return idealSectors; }
+    public long uncoalesced() { return uncoalesced; }
     public long sharedRequests() { return sharedRequests; }
     public long wavefronts() { return wavefronts; }
     public long bankConflicts() { return wavefronts - idealWavefronts; }

@@ -15,8 +15,8 @@
  *     [{@code l1tex__t_requests_pipe_lsu_mem_global_op_ld.sum}, {@code _st}, {@code _atom}, {@code _red}]; an instruction that names no space is counted where its
  *     addresses point, in each space once</li>
  * <li><b>sectors</b>: aligned 32-byte pieces that a request touches [{@code l1tex__t_sectors_pipe_lsu_mem_global_op_ld.sum}, ...]; <b>ideal</b>: the distinct bytes it
- *     touches / 32, rounded up [{@code memory_l2_theoretical_sectors_global_ideal}]. More than ideal is an uncoalesced or misaligned access. Lanes that ask for the
- *     same bytes ask for one sector</li>
+ *     touches / 32, rounded up [{@code memory_l2_theoretical_sectors_global_ideal}]. Lanes that ask for the same bytes ask for one
+ *     sector. One more than ideal is neighbours that do not begin with a sector; a request of two more or beyond is called <b>uncoalesced</b></li>
  * <li><b>DRAM bytes</b>: 32 times the distinct sectors that the launch reads, and that it writes; one that is read and written counts in both. What a cold
  *     second-level cache that keeps everything would move [{@code dram__bytes_read.sum}, {@code dram__bytes_write.sum}]. To be held against the compulsory bytes that
  *     the kernel's header states</li>

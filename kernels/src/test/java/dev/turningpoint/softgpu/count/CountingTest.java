@@ -195,6 +195,7 @@ class CountingTest {
             assertEquals(64, c.globalStoreRequests());
             assertEquals(1280, c.sectors());
             assertEquals(384, c.idealSectors());
+            assertEquals(32, c.uncoalesced());
             assertEquals(4096, c.dramReadBytes());
             assertEquals(8192, c.dramWrittenBytes());
             assertEquals(8, c.issued(MOVE));
