@@ -1,8 +1,13 @@
 package dev.turningpoint.kernels.cases;
 
 import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 
 /** All cases. Every entry of every PTX file of the project is launched by at least one of each of the sizes small and glyph, but for what the glyph model has no use for. */
 public final class KernelCases {
@@ -20,6 +25,31 @@ public final class KernelCases {
     /** The cases of all sizes whose name contains {@code part}; an empty part: all cases. */
     public static List<KernelCase> named(String part) {
         return ALL.stream().filter(c -> c.name().contains(part)).toList();
+    }
+
+    /**
+     * Makes every kernel ready for the block shapes and the shared memory of its small cases, which are those of training, without running any. The software GPU compiles what its cache
+     * does not hold; NVIDIA's driver has compiled when it loaded the modules.
+     *
+     * @param threads how many compile at once
+     */
+    public static void compile(Device device, int threads) {
+        List<KernelCase> cases = of(Size.SMALL);
+        var next = new AtomicInteger();
+        Runnable work = () -> {
+            device.attach();
+            try (var stream = device.newStream(); var launchers = new Launchers(device)) {
+                for (int i; (i = next.getAndIncrement()) < cases.size(); ) {
+                    try (var run = new CaseRun(cases.get(i), launchers, stream)) {
+                        stream.capture(run::launch).close();
+                    }
+                }
+            }
+        };
+        try (var pool = Executors.newFixedThreadPool(threads)) {
+            var all = IntStream.range(0, threads).mapToObj(_ -> CompletableFuture.runAsync(work, pool)).toArray(CompletableFuture[]::new);
+            CompletableFuture.allOf(all).join();
+        }
     }
 
     private static List<KernelCase> all() {

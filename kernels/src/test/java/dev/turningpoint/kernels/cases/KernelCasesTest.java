@@ -47,6 +47,7 @@ class KernelCasesTest {
         device = Device.open();
         stream = device.newStream();
         launchers = new Launchers(device);
+        KernelCases.compile(device, 2);
     }
 
     @AfterAll
