@@ -252,16 +252,18 @@ public final class KernelAnalysis {
             allUniform &= a[k - 1].isUniform();
         }
         switch (i.opcode()) {
-            case "mma", "ldmatrix", "atom", "match", "elect", "call" -> { return Shape.VARYING; }
+            case "mma", "ldmatrix", "atom", "match", "elect", "call", "isspacep", "addc", "subc", "madc" -> { return Shape.VARYING; }
             case "shfl" -> {
                 boolean broadcast = i.has("idx") && a[1].value() != null && a[2].value() != null && (a[2].value() & 0x1f1f) == 0x1f && geometry.fullWarps();
                 return broadcast || a[0].isUniform() && i.has("idx") ? Shape.UNIFORM : Shape.VARYING;
             }
-            case "vote", "activemask", "redux" -> { return Shape.UNIFORM; }
+            case "activemask" -> { return Shape.UNIFORM; }
+            case "vote", "redux" -> { return a[n - 2].isUniform() ? Shape.UNIFORM : Shape.VARYING; }   // of one group of lanes, or several side by side
             case "ld", "ldu" -> { return a[0].isUniform() && !i.has("local") ? Shape.UNIFORM : Shape.VARYING; }
             default -> { }
         }
         if (i.operand(0) instanceof Operand.Vector || n > 1 && i.operand(1) instanceof Operand.Vector) return allUniform ? Shape.UNIFORM : Shape.VARYING;
+        if (i.has("cc")) return Shape.VARYING;
         PtxType type = i.type();
         if (i.operand(0) instanceof Operand.Reg d && d.register().type() != PtxType.PRED && type != null && !type.isFloat()) {
             Interval exact = interval(i);

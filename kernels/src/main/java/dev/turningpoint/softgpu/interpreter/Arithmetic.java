@@ -159,7 +159,7 @@ final class Arithmetic {
     private static Operation compare(Instruction i, Operands o) {
         List<PtxType> types = i.types();
         PtxType t = types.get(types.size() - 1);
-        if (t == PtxType.F16X2 || t == PtxType.BF16X2) throw o.refuse(i, "");
+        if (t == PtxType.F16X2 || t == PtxType.BF16X2) return comparePacked(i, o, t, types.get(0));
         Test test = test(i, o, t);
         String logic = null;
         for (String m : i.modifiers()) if (m.equals("and") || m.equals("or") || m.equals("xor")) logic = m;
@@ -178,6 +178,29 @@ final class Arithmetic {
                 boolean r = test.of(x[l], y[l]), z = with[l] != 0;
                 if (yes != null) w.registers[yes.id()][l] = combined(r, z, combine) ? truth : 0;
                 if (no != null) w.registers[no.id()][l] = combined(!r, z, combine) ? truth : 0;
+            }
+        };
+    }
+
+    /** Both halves apart: two predicates, or in each half of the result ones, or 1.0. */
+    private static Operation comparePacked(Instruction i, Operands o, PtxType t, PtxType result) {
+        if (i.operands().size() > 3) throw o.refuse(i, "with a third operand");
+        PtxType one = t == PtxType.F16X2 ? PtxType.F16 : PtxType.BF16;
+        Test test = test(i, o, one);
+        if (i.is("set")) {
+            long truth = result.isFloat() ? Rounding.bits(1, one) : 0xffff;
+            return binary(i, o, PtxType.B32, PtxType.B32, PtxType.B32, (a, b) ->
+                    (test.of(a & 0xffff, b & 0xffff) ? truth : 0) | (test.of(a >>> 16, b >>> 16) ? truth << 16 : 0));
+        }
+        if (!(i.operand(0) instanceof Operand.Pair p)) throw o.refuse(i, "");
+        Register low = Operands.target(p.first()), high = Operands.target(p.second());
+        Values a = o.source(i, 1, PtxType.B32), b = o.source(i, 2, PtxType.B32);
+        return (w, lanes) -> {
+            long[] x = a.of(w), y = b.of(w);
+            for (int rest = lanes; rest != 0; rest &= rest - 1) {
+                int l = Integer.numberOfTrailingZeros(rest);
+                if (low != null) w.registers[low.id()][l] = test.of(x[l] & 0xffff, y[l] & 0xffff) ? 1 : 0;
+                if (high != null) w.registers[high.id()][l] = test.of(x[l] >>> 16, y[l] >>> 16) ? 1 : 0;
             }
         };
     }
@@ -260,6 +283,7 @@ final class Arithmetic {
                 int high = 63 - Long.numberOfLeadingZeros(v);
                 return i.has("shiftamt") ? bits - 1 - high : high;
             });
+            case "fns" -> ternary(i, o, PtxType.U32, PtxType.U32, PtxType.U32, PtxType.S32, Arithmetic::findBit);
             case "shl" -> binary(i, o, t, t, PtxType.U32, (a, n) -> n >= bits ? 0 : a << n);
             case "shr" -> binary(i, o, t, t, PtxType.U32, (a, n) -> signed ? number(a, t) >> Math.min(n, bits - 1) : n >= bits ? 0 : a >>> n);
             case "shf" -> ternary(i, o, t, t, t, PtxType.U32, (lo, hi, n) -> {
@@ -326,11 +350,11 @@ final class Arithmetic {
             long[] x = a.of(w), y = b.of(w);
             for (int rest = lanes; rest != 0; rest &= rest - 1) {
                 int l = Integer.numberOfTrailingZeros(rest);
-                // a - b = a + ~b + 1: a borrow is the missing carry
-                long p = x[l] << unused >>> unused, q = (minus ? ~y[l] : y[l]) << unused >>> unused, in = reads ? minus ? w.carry[l] ^ 1 : w.carry[l] : minus ? 1 : 0;
+                // a - b = a + ~b + 1: the flag is the carry of that, set where nothing is borrowed; nvcc's division reads it with addc
+                long p = x[l] << unused >>> unused, q = (minus ? ~y[l] : y[l]) << unused >>> unused, in = reads ? w.carry[l] : minus ? 1 : 0;
                 BigInteger s = unsigned(p).add(unsigned(q)).add(BigInteger.valueOf(in));
                 if (d != null) w.registers[d.id()][l] = s.longValue() & Operands.mask(t.bytes());
-                if (writes) w.carry[l] = s.testBit(t.bits()) ^ minus ? 1 : 0;
+                if (writes) w.carry[l] = s.testBit(t.bits()) ? 1 : 0;
             }
         };
     }
@@ -363,6 +387,15 @@ final class Arithmetic {
                 if (writes) w.carry[l] = s.testBit(t.bits()) ? 1 : 0;
             }
         };
+    }
+
+    /** {@code fns}: the place of the n-th set bit from a place on, upwards or, if n is negative, downwards; of n = 0 that place itself. */
+    private static long findBit(long mask, long from, long count) {
+        int n = (int) count, at = (int) from & 31, step = n < 0 ? -1 : 1;
+        if (n == 0) return (mask >>> at & 1) != 0 ? at : 0xffffffffL;
+        for (int left = Math.abs(n); at >= 0 && at < 32; at += step)
+            if ((mask >>> at & 1) != 0 && --left == 0) return at;
+        return 0xffffffffL;
     }
 
     private static long permuted(Instruction i, long bytes, int c) {

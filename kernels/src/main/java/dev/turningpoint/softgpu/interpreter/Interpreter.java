@@ -130,7 +130,7 @@ public final class Interpreter {
                 }
             }
             case "mbarrier" -> s.operation = barriers.object(i);
-            case "membar", "fence", "prefetch", "prefetchu", "discard", "applypriority", "griddepcontrol", "createpolicy" -> s.operation = (w, lanes) -> { };
+            case "membar", "fence", "prefetch", "prefetchu", "discard", "applypriority", "griddepcontrol", "createpolicy", "pmevent" -> s.operation = (w, lanes) -> { };
             case "ld", "ldu" -> s.operation = memory.load(i);
             case "st" -> s.operation = memory.store(i);
             case "atom", "red" -> s.operation = memory.atomic(i);

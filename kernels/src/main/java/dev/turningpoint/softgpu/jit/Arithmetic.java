@@ -26,10 +26,10 @@ final class Arithmetic {
         i = instruction;
         switch (i.opcode()) {
             case "shfl" -> { shuffle(); return; }
-            case "vote" -> { oneGroup(); vote(); return; }
+            case "vote" -> { vote(); return; }
             case "activemask" -> { shape = Shape.UNIFORM; vec = false; put(ir.maskBits(k.activeMask()), "i32"); return; }
-            case "redux" -> { oneGroup(); redux(); return; }
-            case "match" -> { oneGroup(); match(); return; }
+            case "redux" -> { redux(); return; }
+            case "match" -> { match(); return; }
             default -> { }
         }
         shape = k.analysis.result(i);
@@ -71,11 +71,6 @@ final class Arithmetic {
                 else integer(t);
             }
         }
-    }
-
-    /** All lanes that meet in one operation are taken as one group. */
-    private void oneGroup() {
-        if (i.has("sync") && !k.analysis.of(i.operand(2)).isUniform()) throw k.refuse(i, "members that differ between lanes");
     }
 
     private static String natural(PtxType t) { return KernelEmitter.typeOf(t); }
@@ -145,14 +140,8 @@ final class Arithmetic {
         if (t.isFloat() && t != PtxType.F16X2 && t != PtxType.BF16X2) {
             String y = work(t);
             String a = flushed(floating(1, t), y), b = flushed(floating(2, t), y);
-            String p = switch (cmp) {
-                case "eq" -> "oeq"; case "ne" -> "one"; case "lt" -> "olt"; case "le" -> "ole"; case "gt" -> "ogt"; case "ge" -> "oge";
-                case "equ" -> "ueq"; case "neu" -> "une"; case "ltu" -> "ult"; case "leu" -> "ule"; case "gtu" -> "ugt"; case "geu" -> "uge";
-                case "num" -> "ord"; case "nan" -> "uno";
-                default -> throw k.refuse(i, "comparison " + cmp);
-            };
-            r = ir.compare(p, y, vec, a, b);
-        } else if (t.isFloat()) throw k.refuse(i, "");
+            r = ir.compare(floatPredicate(cmp), y, vec, a, b);
+        } else if (t.isFloat()) { comparePacked(t, types.get(0), predicate, cmp); return; }
         else {
             String y = natural(t), s = t.isSigned() ? "s" : "u";
             String p = switch (cmp) {
@@ -179,6 +168,38 @@ final class Arithmetic {
         } else put(r, "i1");
     }
 
+    private String floatPredicate(String cmp) {
+        return switch (cmp) {
+            case "eq" -> "oeq"; case "ne" -> "one"; case "lt" -> "olt"; case "le" -> "ole"; case "gt" -> "ogt"; case "ge" -> "oge";
+            case "equ" -> "ueq"; case "neu" -> "une"; case "ltu" -> "ult"; case "leu" -> "ule"; case "gtu" -> "ugt"; case "geu" -> "uge";
+            case "num" -> "ord"; case "nan" -> "uno";
+            default -> throw k.refuse(i, "comparison " + cmp);
+        };
+    }
+
+    /** Both halves apart: two predicates, or in each half of the result ones, or 1.0. */
+    private void comparePacked(PtxType t, PtxType result, boolean predicate, String cmp) {
+        PtxType one = t == PtxType.F16X2 ? PtxType.F16 : PtxType.BF16;
+        if (i.operands().size() > 3) throw k.refuse(i, "with a third operand");
+        String a = get(1, "i32"), b = get(2, "i32");
+        var r = new String[2];
+        for (int h = 0; h < 2; h++) {
+            var half = new String[]{a, b};
+            for (int n = 0; n < 2; n++) half[n] = flushed(widened(ir.cast("trunc", "i32", "i16", vec, h == 0 ? half[n] : op("lshr", "i32", half[n], constant("i32", 16))), one), "float");
+            r[h] = ir.compare(floatPredicate(cmp), "float", vec, half[0], half[1]);
+        }
+        if (predicate) {
+            if (!(i.operand(0) instanceof Operand.Pair p)) throw k.refuse(i, "");
+            k.write(p.first(), r[0], "i1", vec, shape);
+            k.write(p.second(), r[1], "i1", vec, shape);
+            return;
+        }
+        boolean real = result.isFloat();
+        long truth = !real ? 0xffff : one == PtxType.F16 ? 0x3c00 : 0x3f80;
+        put(op("or", "i32", ir.select("i32", vec, r[0], constant("i32", truth), constant("i32", 0)),
+                ir.select("i32", vec, r[1], constant("i32", truth << 16), constant("i32", 0))), "i32");
+    }
+
     // ---- integers
 
     private void logic(String y) {
@@ -195,7 +216,6 @@ final class Arithmetic {
         boolean signed = t.isSigned();
         String s = signed ? "s" : "u";
         int bits = t.bits();
-        if (i.has("cc")) throw k.refuse(i, "carries");
         switch (i.opcode()) {
             case "and", "or", "xor", "not", "cnot" -> logic(y);
             case "add", "sub" -> {
@@ -243,6 +263,7 @@ final class Arithmetic {
             case "dp2a" -> dp2a();
             case "bmsk" -> bitMask();
             case "szext" -> signOrZeroExtend(signed);
+            case "fns" -> findBit();
             default -> throw k.refuse(i, "");
         }
     }
@@ -480,6 +501,23 @@ final class Arithmetic {
         String v = op(signed ? "ashr" : "lshr", "i64", op("shl", "i64", ir.cast("zext", "i32", "i64", vec, get(1, "i32")), inside), inside);
         String none = ir.compare("eq", "i64", vec, drop, constant("i64", 64));
         put(ir.select("i32", vec, none, constant("i32", 0), ir.cast("trunc", "i64", "i32", vec, v)), "i32");
+    }
+
+    /** Of n = 0 the place itself if its bit is set. Else the lowest or highest bits of what lies beyond the place are taken away, one for each of n. */
+    private void findBit() {
+        String mask = get(1, "i32"), from = op("and", "i32", get(2, "i32"), constant("i32", 31)), n = get(3, "i32"), zero = constant("i32", 0), none = constant("i32", -1);
+        String here = op("and", "i32", mask, op("shl", "i32", constant("i32", 1), from));
+        String up = op("and", "i32", mask, op("shl", "i32", none, from)), down = op("and", "i32", mask, op("lshr", "i32", none, op("sub", "i32", constant("i32", 31), from)));
+        String back = ir.compare("slt", "i32", vec, n, zero), left = ir.select("i32", vec, back, op("sub", "i32", zero, n), n);
+        down = ir.intrinsic("bitreverse", "i32", vec, down);   // so that both begin at the low end
+        String rest = ir.select("i32", vec, back, down, up);
+        for (int k = 1; k < 32; k++)
+            rest = ir.select("i32", vec, ir.compare("sgt", "i32", vec, left, constant("i32", k)), op("and", "i32", rest, op("sub", "i32", rest, constant("i32", 1))), rest);
+        rest = ir.select("i32", vec, ir.compare("ugt", "i32", vec, left, constant("i32", 32)), zero, rest);
+        String at = ir.countZeros("cttz", "i32", vec, rest);
+        at = ir.select("i32", vec, back, op("sub", "i32", constant("i32", 31), at), at);
+        String found = ir.select("i32", vec, ir.compare("eq", "i32", vec, rest, zero), none, at);
+        put(ir.select("i32", vec, ir.compare("eq", "i32", vec, n, zero), ir.select("i32", vec, ir.compare("eq", "i32", vec, here, zero), none, from), found), "i32");
     }
 
     // ---- floats
@@ -736,9 +774,27 @@ final class Arithmetic {
 
     private String toHalf(String f, PtxType t) {
         if (i.has("relu")) f = ir.select("float", vec, ir.compare("ogt", "float", vec, f, Ir.constant("float", vec, 0.0)), f, Ir.constant("float", vec, 0.0));
-        if (isDirected() && t == PtxType.F16) return ir.cast("bitcast", "half", "i16", vec, directed("fptrunc", "float", "half", List.of(f)));
-        if (i.has("rz")) return ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", ir.cast("bitcast", "float", "i32", vec, f), constant("i32", 16)));
-        if (isDirected()) throw k.refuse(i, "");
+        if (isDirected() && t == PtxType.F16) {   // the nearest, or its neighbour where that lies on the wrong side
+            String near = ir.cast("bitcast", "half", "i16", vec, ir.cast("fptrunc", "float", "half", vec, f)), back = widened(near, t);
+            String less = constant("i16", -1), more = constant("i16", 1), negative = ir.compare("slt", "i16", vec, near, constant("i16", 0)), step, wrong;
+            if (i.has("rz")) {
+                wrong = ir.compare("ogt", "float", vec, ir.intrinsic("fabs", "float", vec, back), ir.intrinsic("fabs", "float", vec, f));
+                step = less;
+            } else {
+                wrong = ir.compare(i.has("rp") ? "olt" : "ogt", "float", vec, back, f);
+                step = i.has("rp") ? ir.select("i16", vec, negative, less, more) : ir.select("i16", vec, negative, more, less);
+            }
+            return op("add", "i16", near, ir.select("i16", vec, wrong, step, constant("i16", 0)));
+        }
+        if (isDirected()) {   // bf16: cut off, and away from zero where digits are lost and the direction says so
+            String bits = ir.cast("bitcast", "float", "i32", vec, f), cut = op("lshr", "i32", bits, constant("i32", 16));
+            if (!i.has("rz")) {
+                String away = ir.compare(i.has("rp") ? "sgt" : "slt", "i32", vec, bits, constant("i32", i.has("rp") ? -1 : 0));
+                String lost = op("and", "i1", ir.compare("ne", "i32", vec, op("and", "i32", bits, constant("i32", 0xffff)), constant("i32", 0)), ir.compare("ord", "float", vec, f, f));
+                cut = op("add", "i32", cut, ir.cast("zext", "i1", "i32", vec, op("and", "i1", away, lost)));
+            }
+            return ir.cast("trunc", "i32", "i16", vec, ir.select("i32", vec, ir.compare("uno", "float", vec, f, f), op("or", "i32", cut, constant("i32", 0x40)), cut));
+        }
         return narrowed(f, "float", t);
     }
 
@@ -773,18 +829,31 @@ final class Arithmetic {
 
     private void integerToFloat(PtxType to, PtxType from) {
         String a = natural(from), v = get(1, a), o = from.isSigned() ? "sitofp" : "uitofp";
-        if (isDirected()) {
-            if (to != PtxType.F32 && to != PtxType.F64) throw k.refuse(i, "directed rounding");
-            put(saturated(directed(o, a, work(to), List.of(v)), work(to)), work(to));
+        boolean half = to == PtxType.F16 || to == PtxType.BF16;
+        if (isDirected()) {   // a half by way of a single rounded the same way
+            String y = work(to), r = directed(o, a, y, List.of(v));
+            r = ir.select(y, vec, ir.compare("eq", a, vec, v, constant(a, 0)), Ir.constant(y, vec, 0.0), r);   // where a conversion subtracts, 0 rounded down is -0
+            if (half) put(toHalf(r, to), "i16");
+            else put(saturated(r, y), y);
             return;
         }
-        if (to == PtxType.F16 || to == PtxType.BF16) {
-            if (from.bytes() > 4) throw k.refuse(i, "");
-            put(narrowed(ir.cast(o, a, "double", vec, v), "double", to), "i16");
+        if (half) {
+            put(narrowed(from.bytes() > 4 ? oddDouble(v, from) : ir.cast(o, a, "double", vec, v), "double", to), "i16");
             return;
         }
         String y = work(to);
         put(saturated(ir.cast(o, a, y, vec, v), y), y);
+    }
+
+    /** A 64-bit integer as a double that a shorter format rounds as it would the integer: where digits are lost, the last one is odd. */
+    private String oddDouble(String v, PtxType t) {
+        String below = ir.compare("slt", "i64", vec, v, constant("i64", 0));
+        String m = t.isSigned() ? ir.select("i64", vec, below, op("sub", "i64", constant("i64", 0), v), v) : v;
+        String lost = ir.cast("zext", "i1", "i64", vec, ir.compare("ne", "i64", vec, op("and", "i64", m, constant("i64", 0x7ff)), constant("i64", 0)));
+        String cut = op("or", "i64", op("lshr", "i64", m, constant("i64", 11)), lost);
+        String d = ir.select("double", vec, ir.compare("ult", "i64", vec, m, constant("i64", 1L << 53)), ir.cast("uitofp", "i64", "double", vec, m),
+                op("fmul", "double", ir.cast("uitofp", "i64", "double", vec, cut), Ir.constant("double", vec, 2048.0)));
+        return t.isSigned() ? ir.select("double", vec, below, ir.temp("fneg " + Ir.type("double", vec) + " " + d), d) : d;
     }
 
     private String rounded(String v, String y) {

@@ -43,6 +43,8 @@ final class KernelEmitter {
     private final Arithmetic arithmetic;
     private final Memory memory;
     private final Matrix matrix;
+    private final Carries carries;
+    private final Groups groups;
     private final StringBuilder helpers = new StringBuilder();
     private final java.util.Set<String> helperNames = new java.util.HashSet<>();
     private final List<String> resumes = new ArrayList<>();
@@ -73,6 +75,8 @@ final class KernelEmitter {
         this.arithmetic = new Arithmetic(this);
         this.memory = new Memory(this);
         this.matrix = new Matrix(this);
+        this.carries = new Carries(this);
+        this.groups = new Groups(this);
         definitionCount = new int[kernel.registers().size()];
         for (Instruction i : kernel.instructions()) Effects.writes(i, r -> definitionCount[r.id()]++);
         held = new String[kernel.registers().size()];
@@ -248,10 +252,37 @@ final class KernelEmitter {
             case "%cluster_nctaid.x", "%cluster_nctaid", "%cluster_nctaid.y", "%cluster_nctaid.z", "%cluster_nctarank", "%nsmid" -> "1";
             case "%total_smem_size", "%dynamic_smem_size" -> "" + (s.name().startsWith("%total") ? sharedBytes : sharedBytes - kernel.staticShared());
             case "%gridid" -> "0";
-            case "%clock64", "%globaltimer" -> { ir.declare("i64 @llvm.readcyclecounter()"); yield ir.temp("call i64 @llvm.readcyclecounter()"); }
+            case "%globaltimer" -> nanos();
+            case "%globaltimer_lo" -> ir.temp("trunc i64 " + nanos() + " to i32");
+            case "%globaltimer_hi" -> ir.temp("trunc i64 " + ir.temp("lshr i64 " + nanos() + ", 32") + " to i32");
+            case "%clock_hi" -> {
+                ir.declare("i64 @llvm.readcyclecounter()");
+                yield ir.temp("trunc i64 " + ir.temp("lshr i64 " + ir.temp("call i64 @llvm.readcyclecounter()") + ", 32") + " to i32");
+            }
+            case "%is_explicit_cluster" -> "0";
+            case "%aggr_smem_size" -> "" + sharedBytes;
+            case "%clock64" -> { ir.declare("i64 @llvm.readcyclecounter()"); yield ir.temp("call i64 @llvm.readcyclecounter()"); }
             case "%clock" -> { ir.declare("i64 @llvm.readcyclecounter()"); yield ir.temp("trunc i64 " + ir.temp("call i64 @llvm.readcyclecounter()") + " to i32"); }
             default -> throw refuse(current, "special register " + s.name());
         };
+    }
+
+    /** The system's time in nanoseconds. */
+    private String nanos() {
+        ir.declare("i32 @clock_gettime(i32, ptr)");
+        helper("nanos", () -> """
+                define internal i64 @tp_nanos() noinline #0 {
+                  %t = alloca [2 x i64]
+                  %r = call i32 @clock_gettime(i32 0, ptr %t)
+                  %s = load i64, ptr %t
+                  %at = getelementptr i64, ptr %t, i64 1
+                  %n = load i64, ptr %at
+                  %m = mul i64 %s, 1000000000
+                  %a = add i64 %m, %n
+                  ret i64 %a
+                }
+                """);
+        return ir.temp("call i64 @tp_nanos()");
     }
 
     /** All lanes of an operand. */
@@ -420,7 +451,13 @@ final class KernelEmitter {
             case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
             case "trap", "brkpt" -> fault(CompiledKernel.TRAP);
             case "call" -> systemCall(i);
-            default -> arithmetic.emit(i);
+            case "isspacep" -> memory.isSpace(i);
+            case "pmevent" -> { }   // nobody profiles
+            default -> {
+                if (Carries.takesPart(i)) carries.emit(i);
+                else if (groups.takesPart(i)) groups.emit(i);
+                else arithmetic.emit(i);
+            }
         }
     }
 
@@ -710,7 +747,7 @@ final class KernelEmitter {
 
         var s = new StringBuilder(blocks.length() + 20000);
         s.append("target triple = \"").append(target.triple()).append("\"\n@tp_module_data = external global i8\n");
-        s.append("define internal i32 @warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
+        s.append("define internal i32 @tp_warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
         s.append("  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 ").append(localAt).append('\n');
         passed.stream().forEach(p -> s.append("  %passed.").append(p).append(" = alloca <32 x i32>\n"));
         for (int p = 0; p <= Arrays.stream(sharedSlot).max().orElse(-1); p++) s.append("  %S").append(p).append(" = alloca <32 x i32>\n");
@@ -746,10 +783,11 @@ final class KernelEmitter {
 
     private long scratchBytes;
     long scratchBytes() { return scratchBytes; }
+    long sharedBytes() { return sharedBytes; }
 
     /** The function the driver calls: blocks in order, in each block the warps in order, from barrier to barrier. */
     private String entry(boolean barriers, long shared, long states, long context, int warps) {
-        String call = "call i32 @warp(ptr %params, ptr %scratch, ptr %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %w)";
+        String call = "call i32 @tp_warp(ptr %params, ptr %scratch, ptr %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %w)";
         String head = "define i32 @" + symbol(kernel.name()) + "(ptr noalias readonly %params, ptr noalias %scratch, i64 %first, i64 %end, i32 %gx, i32 %gy, i32 %gz) #0 {\n"
                 + "entry:\n"
                 + "  %fits = icmp ule i32 %gx, " + analysis.mostBlocks() + "\n"

@@ -82,6 +82,20 @@ final class Memory {
         return ir.temp("inttoptr <32 x i64> " + v + " to <32 x ptr>");
     }
 
+    /** Where a generic address points: shared and local memory of the block lie in its own two areas, everything else is global. */
+    void isSpace(Instruction i) {
+        String at = k.vector(i.operand(1), "i64");
+        String shared = within(at, "%shared", k.sharedBytes()), local = within(at, "%local", 32 * k.localStride);
+        String r = i.has("global") ? ir.maskNot(ir.binary("or", "i1", true, shared, local)) : i.has("local") ? local
+                : i.modifiers().stream().anyMatch(m -> m.startsWith("shared")) ? shared : "zeroinitializer";
+        k.writeVector(i.operand(0), r, "i1");
+    }
+
+    private String within(String at, String area, long bytes) {
+        String from = ir.binary("sub", "i64", true, at, ir.splat("i64", ir.temp("ptrtoint ptr " + area + " to i64")));
+        return ir.compare("ult", "i64", true, from, Ir.constant("i64", true, bytes));
+    }
+
     // ---- runs
 
     /** The elements all lanes touch, as runs of neighbours; {@code index[lane * width + component]} counts through the runs. */

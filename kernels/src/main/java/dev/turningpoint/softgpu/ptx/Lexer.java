@@ -3,7 +3,7 @@ package dev.turningpoint.softgpu.ptx;
 import java.util.ArrayList;
 import java.util.List;
 
-/** PTX text to tokens. A dotted name ({@code ld.global.v4.f32}, {@code %tid.x}, {@code .reg}) is one token. */
+/** PTX text to tokens. A dotted name ({@code ld.global.v4.f32}, {@code %tid.x}) is one token; of one that begins with a dot each part is. */
 final class Lexer {
     enum Kind { WORD, NUMBER, STRING, MARK, END }
 
@@ -51,7 +51,7 @@ final class Lexer {
                 i++;
                 while (i < n) {
                     char d = text.charAt(i);
-                    if (isName(d) || d == '.') i++;
+                    if (isName(d) || d == '.' && c != '.') i++;   // .reg.b32 is two words
                     else if (d == ':' && i + 1 < n && text.charAt(i + 1) == ':') i += 2;
                     else break;
                 }
