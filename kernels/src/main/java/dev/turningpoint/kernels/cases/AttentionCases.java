@@ -19,7 +19,7 @@ final class AttentionCases {
     }
 
     /** A joint sequence: {@code tokensA} of the image, then those of the text, which have an output only in a {@code joint} block. */
-    private record Shape(Size size, int batch, int heads, int tokens, int headDim, int tokensA, boolean joint) {
+    private record Shape(Size size, int batch, int heads, int tokens, int headDim, int tokensA, boolean joint) implements KernelCase.Shape {
         long elements() {
             return (long) batch * heads * tokens * headDim;
         }
@@ -50,7 +50,8 @@ final class AttentionCases {
             new Shape(Size.SMALL, 2, 2, 37, 32, 30, true), new Shape(Size.SMALL, 1, 2, 81, 64, 70, true), new Shape(Size.SMALL, 1, 1, 35, 128, 20, true),
             new Shape(Size.SMALL, 1, 2, 37, 32, 30, false),
             new Shape(Size.GLYPH, 48, 3, 101, 32, 96, true), new Shape(Size.GLYPH, 48, 3, 101, 32, 96, false),
-            new Shape(Size.SD35, 2, 24, 1229, 64, 1024, true));
+            new Shape(Size.SD35, 2, 24, 1229, 64, 1024, true),
+            new Shape(Size.SD35, 1, 8, 1536, 128, 1024, true));  // a third of the heads of FLUX.1-dev
 
     static void addTo(List<KernelCase> cases) {
         for (Shape s : SHAPES) {
@@ -67,7 +68,7 @@ final class AttentionCases {
     }
 
     private static KernelCase forward(Shape s, DType type) {
-        Builder<AttentionKernels> c = ATTENTION.of(s.name("attention", type), s.size);
+        Builder<AttentionKernels> c = ATTENTION.of(s.name("attention", type), s);
         var q = c.read("q", type, s.elements(), s.answered(), Fill.gaussian(1));
         var k = c.read("k", type, s.elements(), Fill.gaussian(1));
         var v = c.read("v", type, s.elements(), Fill.gaussian(1));
@@ -80,7 +81,7 @@ final class AttentionCases {
     }
 
     private static KernelCase backward(Shape s, DType type) {
-        Builder<AttentionKernels> c = ATTENTION.of(s.name("attention_backward", type), s.size);
+        Builder<AttentionKernels> c = ATTENTION.of(s.name("attention_backward", type), s);
         var q = c.read("q", type, s.elements(), s.answered(), Fill.gaussian(1));
         var k = c.read("k", type, s.elements(), Fill.gaussian(1));
         var v = c.read("v", type, s.elements(), Fill.gaussian(1));

@@ -55,6 +55,12 @@ public final class CaseRun implements AutoCloseable {
         });
     }
 
+    /** Gives an array another content than {@link #fill} did. */
+    public void write(Buffer buffer, MemorySegment content) {
+        memory.get(buffer).copyFrom(content, 0, stream);
+        stream.synchronize();
+    }
+
     /** Queues the launches of the case. */
     public void launch() {
         kernels.launch(launchers, stream, b -> memory.get(b).address());

@@ -26,13 +26,13 @@ final class CreditCases {
     private CreditCases() {
     }
 
-    private record Shape(Size size, int batch, int n, int groups) {
+    private record Shape(Size size, int batch, int n, int groups) implements KernelCase.Shape {
         long elements() {
             return (long) batch * n;
         }
     }
 
-    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 37, 7, 5), new Shape(Size.GLYPH, 96, 7, 6));
+    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 37, 7, 5), new Shape(Size.GLYPH, 96, 7, 6), new Shape(Size.SD35, 1152, 10, 48));
 
     static void addTo(List<KernelCase> cases) {
         for (Shape s : SHAPES) {
@@ -45,7 +45,7 @@ final class CreditCases {
     }
 
     private static KernelCase scan(Shape s) {
-        Builder<CreditKernels> c = CREDIT.of("credit_scan", s.size);
+        Builder<CreditKernels> c = CREDIT.of("credit_scan", s);
         var rewards = rewards(c, s);
         var indicator = c.write("indicator", F32, s.elements(), EXACT);
         var reward = c.write("reward", F32, s.elements(), EXACT);
@@ -54,7 +54,7 @@ final class CreditCases {
     }
 
     private static KernelCase balanced(Shape s, String what, int flags) {
-        Builder<CreditKernels> c = CREDIT.of("step_rewards_" + what, s.size);
+        Builder<CreditKernels> c = CREDIT.of("step_rewards_" + what, s);
         var rewards = rewards(c, s);
         var rowBatch = c.read("rowBatch", I32, s.batch, Fill.cyclic(2));
         var reward = c.write("reward", F32, s.elements(), EXACT);
@@ -70,7 +70,7 @@ final class CreditCases {
     }
 
     private static KernelCase advantages(Shape s, boolean globalStd) {
-        Builder<CreditKernels> c = CREDIT.of("advantages" + (globalStd ? "_global_std" : ""), s.size);
+        Builder<CreditKernels> c = CREDIT.of("advantages" + (globalStd ? "_global_std" : ""), s);
         var reward = c.read("reward", F32, s.elements(), Fill.gaussian(0.3));
         var rowGroup = c.read("rowGroup", I32, s.batch, Fill.cyclic(s.groups));
         var advantage = c.write("advantage", F64, s.elements(), EXACT);

@@ -20,13 +20,13 @@ final class GrpoCases {
     private GrpoCases() {
     }
 
-    private record Shape(Size size, int batch, int n) {
+    private record Shape(Size size, int batch, int n) implements KernelCase.Shape {
         long elements() {
             return (long) batch * n;
         }
     }
 
-    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 5, 1540), new Shape(Size.GLYPH, 48, 1536), new Shape(Size.SD35, 8, 65536));
+    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 5, 1540), new Shape(Size.GLYPH, 48, 1536), new Shape(Size.SD35, 8, 65536), new Shape(Size.DRAM, 128, 65536));
 
     static void addTo(List<KernelCase> cases) {
         for (Shape s : SHAPES) {
@@ -39,7 +39,7 @@ final class GrpoCases {
 
     /** Log-probabilities near those that the row gets, so that some ratios are clipped and some are not. */
     private static KernelCase loss(Shape s, DType type, boolean guidedWithKl) {
-        Builder<GrpoKernels> c = GRPO.of("grpo_loss_" + (guidedWithKl ? "guided_kl_" : "") + type.suffix(), s.size);
+        Builder<GrpoKernels> c = GRPO.of("grpo_loss_" + (guidedWithKl ? "guided_kl_" : "") + type.suffix(), s);
         var x = c.read("x", F32, s.elements(), Fill.gaussian(1));
         var next = c.read("xNext", F32, s.elements(), Fill.gaussian(1));
         var v = c.read("v", type, s.elements(), Fill.gaussian(1));

@@ -3,9 +3,12 @@ package dev.turningpoint.kernels.cases;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Stream;
+import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.Function;
 
 /** One runnable use of a launcher: the arrays, the launches it makes of them, and what is known of both. Immutable; {@link CaseRun} runs it. */
@@ -15,6 +18,11 @@ public final class KernelCase {
         long of(Buffer buffer);
     }
 
+    /** The size of a case's arrays: a record whose integers are its dimensions. */
+    interface Shape {
+        Size size();
+    }
+
     /** The call of the launcher. */
     interface Call<K> {
         void on(K kernels, Stream stream, Addresses at);
@@ -22,7 +30,7 @@ public final class KernelCase {
 
     private final String family;
     private final String name;
-    private final Size size;
+    private final Shape shape;
     private final List<Buffer> buffers;
     private final List<KernelLaunch> launches;
     private final Work work;
@@ -31,10 +39,10 @@ public final class KernelCase {
         void launch(Launchers launchers, Stream stream, Addresses at);
     }
 
-    private KernelCase(String family, String name, Size size, List<Buffer> buffers, List<KernelLaunch> launches, Work work) {
+    private KernelCase(String family, String name, Shape shape, List<Buffer> buffers, List<KernelLaunch> launches, Work work) {
         this.family = family;
         this.name = name;
-        this.size = size;
+        this.shape = shape;
         this.buffers = List.copyOf(buffers);
         this.launches = List.copyOf(launches);
         this.work = work;
@@ -51,7 +59,23 @@ public final class KernelCase {
     }
 
     public Size size() {
-        return size;
+        return shape.size();
+    }
+
+    /** The dimensions of its shape in their order, by the names that the launcher has for them: {@code batch}, {@code tokens}, {@code d}. */
+    public Map<String, Integer> dimensions() {
+        var dimensions = new LinkedHashMap<String, Integer>();
+        for (RecordComponent c : shape.getClass().getRecordComponents()) {
+            if (c.getType() == int.class) {
+                try {
+                    c.getAccessor().setAccessible(true);
+                    dimensions.put(c.getName(), (Integer) c.getAccessor().invoke(shape));
+                } catch (ReflectiveOperationException e) {
+                    throw new AssertionError(e);
+                }
+            }
+        }
+        return dimensions;
     }
 
     public List<Buffer> buffers() {
@@ -87,8 +111,8 @@ public final class KernelCase {
 
     /** The kernels of one {@code .cu} file. */
     record Family<K extends AutoCloseable>(String name, Class<K> launcher, Function<Device, K> constructor) {
-        Builder<K> of(String what, Size size) {
-            return new Builder<>(this, what, size);
+        Builder<K> of(String what, Shape shape) {
+            return new Builder<>(this, what, shape);
         }
     }
 
@@ -96,14 +120,14 @@ public final class KernelCase {
     static final class Builder<K extends AutoCloseable> {
         private final Family<K> family;
         private final String what;
-        private final Size size;
+        private final Shape shape;
         private final List<Buffer> buffers = new ArrayList<>();
         private final List<KernelLaunch> launches = new ArrayList<>();
 
-        private Builder(Family<K> family, String what, Size size) {
+        private Builder(Family<K> family, String what, Shape shape) {
             this.family = family;
             this.what = what;
-            this.size = size;
+            this.shape = shape;
         }
 
         Buffer read(String name, DType type, long count, Fill fill) {
@@ -137,8 +161,8 @@ public final class KernelCase {
         }
 
         KernelCase by(Call<K> call) {
-            String name = family.name + "." + what + "." + size.name().toLowerCase(Locale.ROOT);
-            return new KernelCase(family.name, name, size, buffers, launches,
+            String name = family.name + "." + what + "." + shape.size().name().toLowerCase(Locale.ROOT);
+            return new KernelCase(family.name, name, shape, buffers, launches,
                     (launchers, stream, at) -> call.on(launchers.of(family.launcher, family.constructor), stream, at));
         }
 

@@ -22,9 +22,14 @@ public final class KernelCases {
         return ALL.stream().filter(c -> c.size() == size).toList();
     }
 
-    /** The cases of all sizes whose name contains {@code part}; an empty part: all cases. */
+    /** The cases of all sizes but {@link Size#DRAM} whose name contains {@code part}; an empty part: all of them. */
     public static List<KernelCase> named(String part) {
-        return ALL.stream().filter(c -> c.name().contains(part)).toList();
+        return ALL.stream().filter(c -> c.size() != Size.DRAM && c.name().contains(part)).toList();
+    }
+
+    /** The case of this name, of whatever size. */
+    public static KernelCase get(String name) {
+        return ALL.stream().filter(c -> c.name().equals(name)).findFirst().orElseThrow(() -> new IllegalArgumentException("there is no case " + name));
     }
 
     /**

@@ -17,7 +17,7 @@ final class LoraCases {
     private LoraCases() {
     }
 
-    private record Shape(Size size, int rows, int in, int out, int rank) {
+    private record Shape(Size size, int rows, int in, int out, int rank) implements KernelCase.Shape {
     }
 
     private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 150, 45, 70, 12), new Shape(Size.GLYPH, 4608, 96, 288, 32), new Shape(Size.SD35, 2048, 1536, 1536, 32));
@@ -32,7 +32,7 @@ final class LoraCases {
     }
 
     private static KernelCase forward(Shape s, DType type) {
-        Builder<LoraKernels> c = LORA.of("lora_forward_" + type.suffix(), s.size);
+        Builder<LoraKernels> c = LORA.of("lora_forward_" + type.suffix(), s);
         var x = c.read("x", type, (long) s.rows * s.in, Fill.gaussian(1));
         var a = c.read("a", type, (long) s.rank * s.in, Fill.gaussian(1 / Math.sqrt(s.in)));
         var b = c.read("b", type, (long) s.out * s.rank, Fill.gaussian(1 / Math.sqrt(s.rank)));
@@ -44,7 +44,7 @@ final class LoraCases {
     }
 
     private static KernelCase backward(Shape s, DType type) {
-        Builder<LoraKernels> c = LORA.of("lora_backward_" + type.suffix(), s.size);
+        Builder<LoraKernels> c = LORA.of("lora_backward_" + type.suffix(), s);
         var x = c.read("x", type, (long) s.rows * s.in, Fill.gaussian(1));
         var a = c.read("a", type, (long) s.rank * s.in, Fill.gaussian(1 / Math.sqrt(s.in)));
         var b = c.read("b", type, (long) s.out * s.rank, Fill.gaussian(1 / Math.sqrt(s.rank)));

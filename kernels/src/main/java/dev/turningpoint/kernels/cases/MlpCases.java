@@ -20,7 +20,7 @@ final class MlpCases {
     }
 
     /** Rows of the residual stream, and of the four times as wide hidden layer. */
-    private record Shape(Size size, int batch, int tokens, int d) {
+    private record Shape(Size size, int batch, int tokens, int d) implements KernelCase.Shape {
         int rows() {
             return batch * tokens;
         }
@@ -34,7 +34,7 @@ final class MlpCases {
         }
     }
 
-    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 3, 47, 33), new Shape(Size.GLYPH, 48, 96, 96), new Shape(Size.SD35, 2, 1024, 1536));
+    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 3, 47, 33), new Shape(Size.GLYPH, 48, 96, 96), new Shape(Size.SD35, 2, 1024, 1536), new Shape(Size.DRAM, 8, 1024, 1536));
 
     private interface Unary {
         void on(MlpKernels k, Stream stream, DType type, long x, long y, long n);
@@ -61,14 +61,14 @@ final class MlpCases {
                     cases.add(cast(s, type, type == F32 ? BF16 : F32));
                 }
             }
-            if (s.size != Size.SD35) {
+            if (s.size == Size.SMALL || s.size == Size.GLYPH) {
                 cases.add(sumPartials(s));
             }
         }
     }
 
     private static KernelCase unary(Shape s, String what, DType type, Tolerance tolerance, Unary kernel) {
-        Builder<MlpKernels> c = MLP.of(what + "_" + type.suffix(), s.size);
+        Builder<MlpKernels> c = MLP.of(what + "_" + type.suffix(), s);
         long n = (long) s.rows() * s.hidden();
         var x = c.read("x", type, n, Fill.gaussian(2));
         var y = c.write("y", type, n, tolerance);
@@ -76,7 +76,7 @@ final class MlpCases {
     }
 
     private static KernelCase binary(Shape s, String what, DType type, Tolerance tolerance, Binary kernel) {
-        Builder<MlpKernels> c = MLP.of(what + "_" + type.suffix(), s.size);
+        Builder<MlpKernels> c = MLP.of(what + "_" + type.suffix(), s);
         long n = (long) s.rows() * s.hidden();
         var a = c.read("a", type, n, Fill.gaussian(2));
         var b = c.read("b", type, n, Fill.gaussian(1));
@@ -86,7 +86,7 @@ final class MlpCases {
 
     private static KernelCase cast(Shape s, DType from, DType to) {
         String entry = "cast_" + from.suffix() + "_" + to.suffix();
-        Builder<MlpKernels> c = MLP.of(entry, s.size);
+        Builder<MlpKernels> c = MLP.of(entry, s);
         long n = (long) s.rows() * s.hidden();
         var source = c.read("source", from, n, Fill.gaussian(2));
         var target = c.write("target", to, n, EXACT);
@@ -94,7 +94,7 @@ final class MlpCases {
     }
 
     private static KernelCase gateResidual(Shape s, DType type) {
-        Builder<MlpKernels> c = MLP.of("gate_residual_" + type.suffix(), s.size);
+        Builder<MlpKernels> c = MLP.of("gate_residual_" + type.suffix(), s);
         var x = c.read("x", F32, s.elements(), Fill.gaussian(2));
         var modulation = modulation(c, s);
         var y = c.read("y", type, s.elements(), Fill.gaussian(1));
@@ -104,7 +104,7 @@ final class MlpCases {
     }
 
     private static KernelCase gateResidualBackward(Shape s, DType type) {
-        Builder<MlpKernels> c = MLP.of("gate_residual_backward_" + type.suffix(), s.size);
+        Builder<MlpKernels> c = MLP.of("gate_residual_backward_" + type.suffix(), s);
         var dOut = c.read("dOut", F32, s.elements(), Fill.gaussian(1));
         var modulation = modulation(c, s);
         var y = c.read("y", type, s.elements(), Fill.gaussian(1));
@@ -117,7 +117,7 @@ final class MlpCases {
     }
 
     private static KernelCase biasGradient(Shape s, DType type) {
-        Builder<MlpKernels> c = MLP.of("column_sums_" + type.suffix(), s.size);
+        Builder<MlpKernels> c = MLP.of("column_sums_" + type.suffix(), s);
         var dY = c.read("dY", type, (long) s.rows() * s.hidden(), Fill.gaussian(1));
         var dBias = c.update("dBias", F32, s.hidden(), Fill.gaussian(1), EXACT);
         var partials = c.scratch("partials", F32, MlpKernels.biasGradientScratch(s.rows(), s.hidden()));
@@ -128,7 +128,7 @@ final class MlpCases {
 
     private static KernelCase sumPartials(Shape s) {
         int chunks = 2 * s.batch + 1;
-        Builder<MlpKernels> c = MLP.of("sum_partials", s.size);
+        Builder<MlpKernels> c = MLP.of("sum_partials", s);
         var partials = c.read("partials", F32, (long) chunks * s.hidden(), Fill.gaussian(1));
         var out = c.write("out", F32, s.hidden(), EXACT);
         return c.launches("sum_partials", List.of(partials), List.of(out))

@@ -20,7 +20,7 @@ final class NormCases {
     }
 
     /** Rows of the residual stream; a sample's modulation holds 6 vectors of d: shift, scale and gate of attention and of the feed-forward layer. */
-    private record Rows(Size size, int batch, int tokens, int d) {
+    private record Rows(Size size, int batch, int tokens, int d) implements KernelCase.Shape {
         int rows() {
             return batch * tokens;
         }
@@ -39,7 +39,7 @@ final class NormCases {
     }
 
     /** One stream's part of a joint sequence. */
-    private record Heads(Size size, int batch, int streamTokens, int heads, int headDim, int offset, int tokens) {
+    private record Heads(Size size, int batch, int streamTokens, int heads, int headDim, int offset, int tokens) implements KernelCase.Shape {
         long fused() {
             return 3L * batch * streamTokens * heads * headDim;
         }
@@ -53,9 +53,9 @@ final class NormCases {
         }
     }
 
-    private static final List<Rows> ROWS = List.of(new Rows(Size.SMALL, 2, 7, 100), new Rows(Size.GLYPH, 48, 96, 96), new Rows(Size.SD35, 2, 1024, 1536));
+    private static final List<Rows> ROWS = List.of(new Rows(Size.SMALL, 2, 7, 100), new Rows(Size.GLYPH, 48, 96, 96), new Rows(Size.SD35, 2, 1024, 1536), new Rows(Size.DRAM, 8, 1024, 1536));
     private static final List<Heads> HEADS = List.of(new Heads(Size.SMALL, 2, 19, 3, 32, 2, 24), new Heads(Size.SMALL, 2, 5, 2, 64, 0, 5), new Heads(Size.SMALL, 1, 6, 2, 128, 1, 7),
-            new Heads(Size.GLYPH, 48, 96, 3, 32, 0, 101), new Heads(Size.SD35, 2, 1024, 24, 64, 0, 1229));
+            new Heads(Size.GLYPH, 48, 96, 3, 32, 0, 101), new Heads(Size.SD35, 2, 1024, 24, 64, 0, 1229), new Heads(Size.DRAM, 4, 1024, 24, 64, 0, 1229));
 
     static void addTo(List<KernelCase> cases) {
         for (DType type : KernelCases.STORAGES) {
@@ -71,7 +71,7 @@ final class NormCases {
     }
 
     private static KernelCase layerNorm(Rows s, DType type) {
-        Builder<NormKernels> c = NORM.of("adaptive_layer_norm_" + type.suffix(), s.size);
+        Builder<NormKernels> c = NORM.of("adaptive_layer_norm_" + type.suffix(), s);
         var x = c.read("x", F32, s.elements(), s.residual());
         var modulation = c.read("modulation", F32, s.modulation(), s.modulation() / 3, Fill.gaussian(0.5));
         var out = c.write("out", type, s.elements(), Tolerance.ulpsOfRms(type == F32 ? 16 : 1, ROOT_AND_FUSION));
@@ -82,7 +82,7 @@ final class NormCases {
     }
 
     private static KernelCase layerNormBackward(Rows s, DType type) {
-        Builder<NormKernels> c = NORM.of("adaptive_layer_norm_backward_" + type.suffix(), s.size);
+        Builder<NormKernels> c = NORM.of("adaptive_layer_norm_backward_" + type.suffix(), s);
         var x = c.read("x", F32, s.elements(), s.residual());
         var modulation = c.read("modulation", F32, s.modulation(), s.modulation() / 6, Fill.gaussian(0.5));
         var stats = c.read("stats", F32, 2L * s.rows(), Fill.values(0.3f, 0.5f));
@@ -96,7 +96,7 @@ final class NormCases {
     }
 
     private static KernelCase headSplit(Heads s, DType type) {
-        Builder<NormKernels> c = NORM.of("qk_norm_split_" + s.headDim + "_" + type.suffix(), s.size);
+        Builder<NormKernels> c = NORM.of("qk_norm_split_" + s.headDim + "_" + type.suffix(), s);
         var qkv = c.read("qkv", type, s.fused(), Fill.gaussian(1.5));
         var qWeight = weight(c, "qWeight", s);
         var kWeight = weight(c, "kWeight", s);
@@ -110,7 +110,7 @@ final class NormCases {
     }
 
     private static KernelCase headSplitBackward(Heads s, DType type) {
-        Builder<NormKernels> c = NORM.of("qk_norm_split_backward_" + s.headDim + "_" + type.suffix(), s.size);
+        Builder<NormKernels> c = NORM.of("qk_norm_split_backward_" + s.headDim + "_" + type.suffix(), s);
         var qkv = c.read("qkv", type, s.fused(), s.fused() / 3 * 2, Fill.gaussian(1.5));  // v is not needed
         var qWeight = weight(c, "qWeight", s);
         var kWeight = weight(c, "kWeight", s);

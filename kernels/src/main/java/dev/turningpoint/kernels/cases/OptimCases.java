@@ -18,11 +18,11 @@ final class OptimCases {
     private OptimCases() {
     }
 
-    /** The glyph model has 1.3 million parameters; a quarter of the adapter of SD3.5-medium (rank 32) has 4,694,016. */
-    private record Shape(Size size, int n) {
+    /** The glyph model has 1.3 million parameters; the adapter of SD3.5-medium (rank 32) has 18,776,064, a quarter of it 4,694,016. */
+    private record Shape(Size size, int n) implements KernelCase.Shape {
     }
 
-    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 9001), new Shape(Size.GLYPH, 1_300_000), new Shape(Size.SD35, 4_694_016));
+    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 9001), new Shape(Size.GLYPH, 1_300_000), new Shape(Size.SD35, 4_694_016), new Shape(Size.DRAM, 18_776_064));
 
     static void addTo(List<KernelCase> cases) {
         for (Shape s : SHAPES) {
@@ -33,7 +33,7 @@ final class OptimCases {
     }
 
     private static KernelCase gradNorm(Shape s) {
-        Builder<OptimKernels> c = OPTIM.of("grad_norm", s.size);
+        Builder<OptimKernels> c = OPTIM.of("grad_norm", s);
         var gradients = c.read("gradients", F32, s.n, Fill.gaussian(1e-2));
         var result = c.write("result", F64, 1, EXACT);
         var scratch = c.scratch("scratch", F64, OptimKernels.scratch(s.n));
@@ -43,7 +43,7 @@ final class OptimCases {
     }
 
     private static KernelCase adamW(Shape s) {
-        Builder<OptimKernels> c = OPTIM.of("adamw_f32", s.size);
+        Builder<OptimKernels> c = OPTIM.of("adamw_f32", s);
         var gradients = c.read("gradients", F32, s.n, Fill.gaussian(1e-2));
         var norm = c.read("norm", F64, 1, Fill.values(12.5f));
         var fused = Tolerance.ulpsOfRms(4, FUSION);
@@ -58,7 +58,7 @@ final class OptimCases {
     }
 
     private static KernelCase ema(Shape s) {
-        Builder<OptimKernels> c = OPTIM.of("ema_f32", s.size);
+        Builder<OptimKernels> c = OPTIM.of("ema_f32", s);
         var average = c.update("average", F32, s.n, Fill.gaussian(1), EXACT);
         var parameters = c.read("parameters", F32, s.n, Fill.gaussian(1));
         return c.launches("ema_f32", List.of(average, parameters), List.of(average))

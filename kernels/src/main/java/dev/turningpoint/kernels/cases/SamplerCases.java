@@ -26,7 +26,7 @@ final class SamplerCases {
     }
 
     /** {@code chunks} of 512 elements a row. */
-    private record Shape(Size size, int batch, int n) {
+    private record Shape(Size size, int batch, int n) implements KernelCase.Shape {
         long elements() {
             return (long) batch * n;
         }
@@ -36,13 +36,14 @@ final class SamplerCases {
         }
     }
 
-    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 5, 1540), new Shape(Size.GLYPH, 48, 1536), new Shape(Size.SD35, 8, 65536));
+    private static final List<Shape> SHAPES = List.of(new Shape(Size.SMALL, 5, 1540), new Shape(Size.GLYPH, 48, 1536), new Shape(Size.SD35, 8, 65536), new Shape(Size.DRAM, 256, 65536));
 
     static void addTo(List<KernelCase> cases) {
         for (Shape s : SHAPES) {
             for (DType type : KernelCases.STORAGES) {
-                cases.add(step(s, type, false));
-                cases.add(step(s, type, true));
+                for (Step step : Step.values()) {
+                    cases.add(step(s, type, step));
+                }
                 cases.add(replay(s, type));
                 cases.add(flowMatchingLoss(s, type));
             }
@@ -52,25 +53,37 @@ final class SamplerCases {
         }
     }
 
-    private static KernelCase step(Shape s, DType type, boolean guided) {
-        Builder<SamplerKernels> c = SAMPLER.of("flow_step_" + (guided ? "guided_" : "") + type.suffix(), s.size);
+    /** What a launch makes of its rows: stochastic and ODE steps with drawn noise, with guidance besides, with given noise; ODE steps alone. */
+    private enum Step {
+        DRAWN(""), GUIDED("guided_"), GIVEN("given_"), ODE("ode_");
+
+        final String prefix;
+
+        Step(String prefix) {
+            this.prefix = prefix;
+        }
+    }
+
+    private static KernelCase step(Shape s, DType type, Step step) {
+        boolean guided = step == Step.GUIDED, given = step == Step.GIVEN;
+        Builder<SamplerKernels> c = SAMPLER.of("flow_step_" + step.prefix + type.suffix(), s);
         var x = c.read("x", F32, s.elements(), Fill.gaussian(1));
         var v = c.read("v", type, s.elements(), Fill.gaussian(1.4));
         var u = guided ? c.read("vUncond", type, s.elements(), Fill.gaussian(1.4)) : null;
         var steps = steps(c);
-        var rowStep = c.read("rowStep", I32, s.batch, Fill.cyclic(STEP_COUNT));
-        var trajectory = c.read("rowTrajectory", I32, s.batch, Fill.uniform(0, 1 << 30));
+        var rowStep = c.read("rowStep", I32, s.batch, step == Step.ODE ? Fill.values(STEP_COUNT - 1) : Fill.cyclic(STEP_COUNT));
+        var noise = given ? c.read("noise", F32, s.elements(), Fill.gaussian(1)) : c.read("rowTrajectory", I32, s.batch, Fill.uniform(0, 1 << 30));
         var next = c.write("xNext", F32, s.elements(), EXACT);
         var logProb = c.write("logProb", F32, s.batch, EXACT);
         var partials = c.scratch("partials", F32, s.scratch());
-        return c.launches("flow_step_" + type.suffix(), guided ? List.of(x, v, u, steps, rowStep, trajectory) : List.of(x, v, steps, rowStep, trajectory), List.of(next, partials))
+        return c.launches("flow_step_" + type.suffix(), guided ? List.of(x, v, u, steps, rowStep, noise) : List.of(x, v, steps, rowStep, noise), List.of(next, partials))
                 .launches("log_prob_f32", List.of(partials, steps, rowStep), List.of(logProb))
                 .by((k, stream, at) -> k.step(stream, type, at.of(x), at.of(v), guided ? at.of(u) : 0, guided ? GUIDANCE : 1, at.of(next), 0, at.of(logProb), at.of(partials),
-                        at.of(steps), at.of(rowStep), 0, at.of(trajectory), SEED, s.batch, s.n));
+                        at.of(steps), at.of(rowStep), given ? at.of(noise) : 0, given ? 0 : at.of(noise), SEED, s.batch, s.n));
     }
 
     private static KernelCase replay(Shape s, DType type) {
-        Builder<SamplerKernels> c = SAMPLER.of("replay_log_prob_" + type.suffix(), s.size);
+        Builder<SamplerKernels> c = SAMPLER.of("replay_log_prob_" + type.suffix(), s);
         var x = c.read("x", F32, s.elements(), Fill.gaussian(1));
         var v = c.read("v", type, s.elements(), Fill.gaussian(1.4));
         var next = c.read("xNext", F32, s.elements(), Fill.gaussian(1));
@@ -86,7 +99,7 @@ final class SamplerCases {
     }
 
     private static KernelCase initialNoise(Shape s) {
-        Builder<SamplerKernels> c = SAMPLER.of("initial_noise_f32", s.size);
+        Builder<SamplerKernels> c = SAMPLER.of("initial_noise_f32", s);
         var trajectory = c.read("rowTrajectory", I32, s.batch, Fill.uniform(0, 1 << 30));
         var x = c.write("x", F32, s.elements(), EXACT);
         return c.launches("initial_noise_f32", List.of(trajectory), List.of(x))
@@ -95,7 +108,7 @@ final class SamplerCases {
 
     private static KernelCase gatherRows(Shape s) {
         int rows = s.batch + 3;
-        Builder<SamplerKernels> c = SAMPLER.of("gather_rows_f32", s.size);
+        Builder<SamplerKernels> c = SAMPLER.of("gather_rows_f32", s);
         var in = c.read("in", F32, (long) rows * s.n, s.elements(), Fill.gaussian(1));
         var row = c.read("row", I32, s.batch, (i, _) -> rows - 1 - i);
         var out = c.write("out", F32, s.elements(), EXACT);
@@ -104,7 +117,7 @@ final class SamplerCases {
     }
 
     private static KernelCase flowMatchingNoise(Shape s) {
-        Builder<SamplerKernels> c = SAMPLER.of("flow_matching_noise_f32", s.size);
+        Builder<SamplerKernels> c = SAMPLER.of("flow_matching_noise_f32", s);
         var x0 = c.read("x0", F32, s.elements(), Fill.uniform(-1, 1));
         var sigma = c.read("sigma", F32, s.batch, Fill.uniform(0, 1));
         var sample = c.read("rowSample", I32, s.batch, Fill.uniform(0, 1 << 30));
@@ -114,7 +127,7 @@ final class SamplerCases {
     }
 
     private static KernelCase flowMatchingLoss(Shape s, DType type) {
-        Builder<SamplerKernels> c = SAMPLER.of("flow_matching_loss_" + type.suffix(), s.size);
+        Builder<SamplerKernels> c = SAMPLER.of("flow_matching_loss_" + type.suffix(), s);
         var v = c.read("v", type, s.elements(), Fill.gaussian(1));
         var x0 = c.read("x0", F32, s.elements(), Fill.uniform(-1, 1));
         var sample = c.read("rowSample", I32, s.batch, Fill.uniform(0, 1 << 30));

@@ -3,6 +3,7 @@ package dev.turningpoint.kernels.cases;
 import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turningpoint.gpu.DType;
@@ -78,7 +79,7 @@ class KernelCasesTest {
         return KernelCases.of(Size.SMALL);
     }
 
-    @ParameterizedTest @EnumSource(names = "SD35", mode = EnumSource.Mode.EXCLUDE)
+    @ParameterizedTest @EnumSource(names = {"SMALL", "GLYPH"})
     void everyEntryIsLaunchedBySomeCase(Size size) {
         var launched = new TreeSet<String>();
         KernelCases.of(size).forEach(c -> c.launches().forEach(l -> launched.add(c.family() + "." + l.entry())));
@@ -129,6 +130,12 @@ class KernelCasesTest {
         assertEquals(4 * 9001 + 8, c.compulsoryBytes());
         assertEquals(4 * 9001 + 2 * 8, c.launches().get(0).compulsoryBytes());
         assertEquals(2 * 8 + 8, c.launches().get(1).compulsoryBytes());
+    }
+
+    @Test
+    void dimensionsAreThoseOfTheShape() {
+        assertEquals(Map.of("batch", 2, "tokens", 7, "d", 100), KernelCases.get("norm.adaptive_layer_norm_bf16.small").dimensions());
+        assertThrows(IllegalArgumentException.class, () -> KernelCases.get("norm.adaptive_layer_norm.small"));
     }
 
     @ParameterizedTest @MethodSource("small")

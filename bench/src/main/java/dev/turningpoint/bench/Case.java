@@ -1,0 +1,57 @@
+package dev.turningpoint.bench;
+
+import dev.turningpoint.kernels.cases.KernelCase;
+import dev.turningpoint.kernels.cases.KernelCases;
+import dev.turningpoint.kernels.cases.Size;
+import java.util.stream.Collectors;
+
+/**
+ * One piece of work that both sides do.
+ *
+ * @param title   what it is
+ * @param kernels ours
+ * @param kind    what sets the goal of its ratio
+ * @param peer    the other side's
+ * @param reason  why the goal is out of reach, for the report where it is missed; empty if nothing is known to be in its way
+ */
+record Case(String title, KernelCase kernels, Kind kind, Peer peer, String reason) {
+
+    /** Arranges the inputs, untimed, and says what is to be timed. */
+    interface Peer {
+        Eager on(Inputs in);
+    }
+
+    /** What a kernel is, and how many times as fast as the peer it is to be. */
+    enum Kind {
+        ELEMENTWISE(3), NORMALISATION(3), SCAN(3), ATTENTION_FORWARD(1.5), ATTENTION_BACKWARD(1), PRODUCT(1),
+        /** Shown, but no goal. */
+        NOTE(0);
+
+        final double goal;
+
+        Kind(double goal) {
+            this.goal = goal;
+        }
+    }
+
+    /** The share of the triad's bandwidth that a case with arrays beyond the caches is to reach. */
+    static final double BANDWIDTH_GOAL = 0.8;
+
+    static Case of(String title, String kernels, Kind kind, Peer peer) {
+        return new Case(title, KernelCases.get(kernels), kind, peer, "");
+    }
+
+    /** The same with what is known to stand in the way of the goal. */
+    Case because(String reason) {
+        return new Case(title, kernels, kind, peer, reason);
+    }
+
+    /** Whether its bandwidth is held against the triad's. */
+    boolean boundByBandwidth() {
+        return kernels.size() == Size.DRAM;
+    }
+
+    String shape() {
+        return kernels.dimensions().entrySet().stream().map(d -> d.getKey() + " " + d.getValue()).collect(Collectors.joining(", "));
+    }
+}

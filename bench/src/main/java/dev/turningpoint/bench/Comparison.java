@@ -1,0 +1,107 @@
+package dev.turningpoint.bench;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.cases.Launchers;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/** The comparison with one number of threads, in a process of its own: both sides fix their threads at the start. {@link PeerComparison} starts it. */
+final class Comparison {
+
+    /** Long against the tick in which the system counts the processor time of threads that are running elsewhere. */
+    private static final long ROUND_NANOS = 100_000_000;
+
+    private final Device device;
+    private final Stream stream;
+    private final Launchers launchers;
+    private final Clock clock;
+    private final int rounds;
+
+    private Comparison(Device device, Stream stream, Launchers launchers, Clock clock, int rounds) {
+        this.device = device;
+        this.stream = stream;
+        this.launchers = launchers;
+        this.clock = clock;
+        this.rounds = rounds;
+    }
+
+    /** Arguments: threads, rounds, file for the section of the report, words of which a case's title or name must contain one (none: all cases). */
+    public static void main(String[] args) throws Exception {
+        int threads = Integer.parseInt(args[0]), rounds = Integer.parseInt(args[1]);
+        var section = Path.of(args[2]);
+        var words = List.of(args).subList(3, args.length);
+        var cases = PeerComparison.cases().stream().filter(c -> words.isEmpty() || words.stream().anyMatch(w -> c.title().contains(w) || c.kernels().name().contains(w))).toList();
+        torch.set_num_threads(threads);
+        torch.manual_seed(7);
+        boolean met;
+        try (var inference = new NoGradGuard(); var device = Device.open(); var stream = device.newStream(); var launchers = new Launchers(device)) {
+            met = new Comparison(device, stream, launchers, Clock.of(threads), rounds).run(cases, threads, section);
+        }
+        System.exit(met ? 0 : 1);
+    }
+
+    private boolean run(List<Case> cases, int threads, Path section) throws Exception {
+        var text = new StringBuilder();
+        double load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
+        var triad = Triad.measure(device, stream, clock, threads, rounds);
+        text.append(String.format(Locale.ROOT, "%n## %s%n%nMeasured in %s; load of the machine at the start: %.1f on %d processors. Triad: %s.%n%n", threads == 1 ? "One thread" : threads + " threads",
+                clock.name(), load, Runtime.getRuntime().availableProcessors(), triad)).append(Row.HEADER);
+        System.out.print(text);
+        int missed = 0;
+        for (Case c : cases) {
+            var row = measure(c, triad);
+            if (!row.met()) missed++;
+            text.append(row);
+            System.out.print(row);
+        }
+        Files.writeString(section, text.append(String.format("%n%d of %d cases reach their goals.%n", cases.size() - missed, cases.size())));
+        return missed == 0;
+    }
+
+    private Row measure(Case c, Triad triad) {
+        try (var scope = new PointerScope(); var in = new Inputs(c.kernels(), launchers, stream)) {
+            Eager peer = c.peer().on(in);
+            double error = agreement(c, in, peer);
+            Runnable ours = in::launch, finished = stream::synchronize, theirs = () -> Torch.scoped(peer::call), nothing = () -> {};
+            int ourCalls = clock.callsOf(ours, finished, ROUND_NANOS), theirCalls = clock.callsOf(theirs, nothing, ROUND_NANOS);
+            double[] a = new double[rounds], b = new double[rounds];
+            for (int i = 0; i < rounds; i++) {  // interleaved, so that both meet the same machine
+                a[i] = clock.each(ours, ourCalls, finished);
+                b[i] = clock.each(theirs, theirCalls, nothing);
+            }
+            Arrays.sort(a);
+            Arrays.sort(b);
+            return new Row(c, a[rounds / 2], b[rounds / 2], error, triad.best());
+        }
+    }
+
+    /** Runs each side once and compares: the largest difference relative to the largest value of an array. */
+    private double agreement(Case c, Inputs in, Eager peer) {
+        in.launch();
+        stream.synchronize();
+        double tolerance = c.kernels().buffers().stream().anyMatch(b -> b.type() == DType.BF16) ? 3e-2 : 2e-4, largest = Double.NaN;
+        try (var scope = new PointerScope()) {
+            Tensor[] theirs = peer.call();
+            int i = 0;
+            for (var result : peer.results().entrySet()) {
+                Tensor expected = theirs[i++].to(torch.ScalarType.Double).contiguous().flatten();
+                Tensor actual = result.getValue().apply(in.tensor(result.getKey(), -1)).to(torch.ScalarType.Double).contiguous().flatten();
+                if (expected.numel() != actual.numel()) throw new IllegalStateException(c.kernels() + ": " + result.getKey() + " has " + actual.numel() + " elements, the peer's " + expected.numel());
+                double error = actual.sub(expected).abs().max().item_double() / expected.abs().max().item_double();
+                if (!(error <= tolerance)) throw new IllegalStateException(c.kernels() + " (" + c.title() + "): " + result.getKey() + " and the peer's differ by " + error + " of the largest value");
+                largest = Double.isNaN(largest) ? error : Math.max(largest, error);
+            }
+        }
+        return largest;
+    }
+}

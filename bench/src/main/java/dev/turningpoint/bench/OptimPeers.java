@@ -1,0 +1,74 @@
+package dev.turningpoint.bench;
+
+import static dev.turningpoint.bench.Case.Kind.ELEMENTWISE;
+
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * {@code optim.cu} beside {@code clip_grad_norm_}, the single-tensor {@code AdamW} of torch.optim, a moving average and a bf16 copy, tensor by tensor: each is as
+ * large as a matrix of an SD3.5 adapter, so that the peer's passes over it meet the cache.
+ */
+final class OptimPeers {
+
+    private static final int TENSOR = 1536 * 32;
+    /** Of the registry's case. */
+    private static final double RATE = 1e-3, BETA1 = 0.9, BETA2 = 0.999, EPS = 1e-8, DECAY = 1e-2, AVERAGE_DECAY = 0.99;
+    private static final int STEP = 7;
+
+    private OptimPeers() {}
+
+    static void addTo(List<Case> cases) {
+        for (String size : List.of("glyph", "dram")) {
+            cases.add(Case.of("gradient norm", "optim.grad_norm." + size, ELEMENTWISE, OptimPeers::gradNorm).because("one pass over the same bytes on both sides; ours sums in double"));
+            cases.add(Case.of("AdamW with clipping, moving average, bf16 copy", "optim.adamw_f32." + size, ELEMENTWISE, OptimPeers::adamW)
+                    .because("the peer's tensors stay in the cache between its passes"));
+            cases.add(Case.of("moving average", "optim.ema_f32." + size, ELEMENTWISE, OptimPeers::ema).because("one pass over the same bytes on both sides"));
+        }
+    }
+
+    private static Tensor[] tensors(Inputs in, String name) {
+        return in.tensor(name, -1).split(TENSOR).get();
+    }
+
+    private static Eager gradNorm(Inputs in) {
+        Tensor[] gradients = tensors(in, "gradients");
+        return Eager.of(() -> {
+            var norms = new Tensor[gradients.length];
+            for (int i = 0; i < norms.length; i++) norms[i] = torch.linalg_vector_norm(gradients[i]);
+            return torch.linalg_vector_norm(torch.stack(new TensorVector(norms)));
+        }, "result");
+    }
+
+    private static Eager adamW(Inputs in) {
+        in.write("norm", 0.5);  // nothing is clipped: the factor is 1, and gradients that are scaled in place stay what they are
+        Tensor[] g = tensors(in, "gradients"), p = tensors(in, "parameters"), m = tensors(in, "m"), v = tensors(in, "v"), average = tensors(in, "average");
+        Tensor[] copy = in.tensor("copy", -1).split(TENSOR).get();
+        Tensor factor = torch.ones(1);
+        double root = Math.sqrt(1 - Math.pow(BETA2, STEP)), step = RATE / (1 - Math.pow(BETA1, STEP));
+        return Eager.of(() -> {
+            for (int i = 0; i < g.length; i++) {
+                g[i].mul_(factor);
+                p[i].mul_(new Scalar(1 - RATE * DECAY));
+                m[i].lerp_(g[i], new Scalar(1 - BETA1));
+                v[i].mul_(new Scalar(BETA2)).addcmul_(g[i], g[i], new Scalar(1 - BETA2));
+                Tensor denominator = v[i].sqrt().div(new Scalar(root)).add_(new Scalar(EPS));
+                p[i].addcdiv_(m[i], denominator, new Scalar(-step));
+                average[i].lerp_(p[i], new Scalar(1 - AVERAGE_DECAY));
+                copy[i].copy_(p[i]);
+            }
+            return new Tensor[] {torch.cat(new TensorVector(p)), torch.cat(new TensorVector(m)), torch.cat(new TensorVector(v))};
+        }, "parameters", "m", "v");
+    }
+
+    private static Eager ema(Inputs in) {
+        Tensor[] average = tensors(in, "average"), p = tensors(in, "parameters");
+        return Eager.of(() -> {
+            for (int i = 0; i < p.length; i++) average[i].lerp_(p[i], new Scalar(1 - AVERAGE_DECAY));
+            return torch.cat(new TensorVector(average));
+        }, "average");
+    }
+}

@@ -1,0 +1,168 @@
+package dev.turningpoint.bench;
+
+import static dev.turningpoint.bench.Case.Kind.ELEMENTWISE;
+import static dev.turningpoint.bench.Torch.f32;
+import static dev.turningpoint.bench.Torch.from;
+import static dev.turningpoint.bench.Torch.plus;
+import static dev.turningpoint.bench.Torch.times;
+
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/** {@code sampler.cu} beside the steps of flow_grpo and Flow-CPS as published. */
+final class SamplerPeers {
+
+    private static final double NOISE_LEVEL = 0.7;
+    private static final float GUIDANCE = 4.5f;  // of the registry's guided case
+    /** Of a schedule's three steps that the rows of a launch are at, in turn. */
+    private static final double[] SIGMA = {0.9, 0.8, 0.5}, SIGMA_NEXT = {0.8, 0.5, 0.3};
+
+    private SamplerPeers() {}
+
+    static void addTo(List<Case> cases) {
+        for (String size : List.of("glyph", "dram")) {
+            for (String type : List.of("f32", "bf16")) {
+                String of = type + "." + size;
+                cases.add(Case.of("SDE step, noise given", "sampler.flow_step_given_" + of, ELEMENTWISE, in -> step(in, true, true)));
+                cases.add(Case.of("CPS step, noise given", "sampler.flow_step_given_" + of, ELEMENTWISE, in -> step(in, false, true)));
+                cases.add(Case.of("ODE step", "sampler.flow_step_ode_" + of, ELEMENTWISE, SamplerPeers::odeStep));
+                cases.add(Case.of("guidance and ODE step", "sampler.flow_step_guided_" + of, ELEMENTWISE, SamplerPeers::guidedOdeStep));
+                cases.add(Case.of("log-probability replayed, SDE", "sampler.replay_log_prob_" + of, ELEMENTWISE, SamplerPeers::replay));
+            }
+            cases.add(Case.of("gather rows", "sampler.gather_rows_f32." + size, ELEMENTWISE, SamplerPeers::gatherRows)
+                    .because("one copy on both sides"));
+        }
+        for (String size : List.of("glyph", "sd35")) {
+            for (String type : List.of("f32", "bf16")) {
+                String of = type + "." + size;
+                cases.add(Case.of("SDE step, noise drawn", "sampler.flow_step_" + of, ELEMENTWISE, in -> step(in, true, false)));
+                cases.add(Case.of("CPS step, noise drawn", "sampler.flow_step_" + of, ELEMENTWISE, in -> step(in, false, false)));
+                cases.add(Case.of("flow-matching loss and gradient", "sampler.flow_matching_loss_" + of, ELEMENTWISE, in -> flowMatchingLoss(in, size))
+                        .because("ours draws the noise again, by ten rounds of Philox and Box-Muller; the peer keeps it"));
+            }
+            cases.add(Case.of("initial noise", "sampler.initial_noise_f32." + size, ELEMENTWISE, SamplerPeers::initialNoise)
+                    .because("the same bits on every device cost ten rounds of Philox and correctly rounded polynomials; the peer draws Mersenne twister"));
+            cases.add(Case.of("flow-matching noise", "sampler.flow_matching_noise_f32." + size, ELEMENTWISE, SamplerPeers::flowMatchingNoise));
+        }
+    }
+
+    /** Coefficients of the schedule's steps as {@code flow.cuh} lays them out. */
+    private static double[] coefficients(boolean sde, double noiseLevel) {
+        var table = new double[8 * SIGMA.length];
+        for (int i = 0; i < SIGMA.length; i++) {
+            double s = SIGMA[i], t = SIGMA_NEXT[i], dt = t - s;
+            if (sde) {
+                double std = noiseLevel * Math.sqrt(s / (1 - s)), spread = std * Math.sqrt(-dt);
+                table[8 * i] = 1 + std * std * dt / (2 * s);
+                table[8 * i + 1] = (1 + std * std * (1 - s) / (2 * s)) * dt;
+                table[8 * i + 2] = spread;
+                table[8 * i + 3] = -1 / (2 * spread * spread);
+                table[8 * i + 4] = -Math.log(spread) - Math.log(Math.sqrt(2 * Math.PI));
+            } else {
+                double std = t * Math.sin(noiseLevel * Math.PI / 2), rest = Math.sqrt(t * t - std * std);
+                table[8 * i] = 1 - t + rest;
+                table[8 * i + 1] = -s * (1 - t) + (1 - s) * rest;
+                table[8 * i + 2] = std;
+                table[8 * i + 3] = std == 0 ? 0 : -1;
+            }
+        }
+        return table;
+    }
+
+    private static Eager step(Inputs in, boolean sde, boolean given) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        in.write("steps", coefficients(sde, NOISE_LEVEL));
+        Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n), noise = given ? in.tensor("noise", batch, n) : null;
+        Tensor sigma = Torch.column(SIGMA, batch), next = Torch.column(SIGMA_NEXT, batch);
+        if (!given) return Eager.drawing(() -> (sde ? sdeStep(x, v, torch.randn_like(x), null, sigma, next) : cpsStep(x, v, torch.randn_like(x), sigma, next))[0]);
+        return Eager.of(() -> sde ? sdeStep(x, v, noise, null, sigma, next) : cpsStep(x, v, noise, sigma, next), "xNext", "logProb");
+    }
+
+    private static Eager odeStep(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        in.write("steps", coefficients(false, 0));
+        Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n);
+        double dt = SIGMA_NEXT[2] - SIGMA[2];  // the registry's ODE case has all rows at the third step
+        return Eager.of(() -> x.add(times(f32(v), dt)), "xNext");
+    }
+
+    private static Eager guidedOdeStep(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        in.write("steps", coefficients(false, 0));
+        Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n), u = in.tensor("vUncond", batch, n);
+        Tensor dt = Torch.column(SIGMA_NEXT, batch).sub(Torch.column(SIGMA, batch));
+        return Eager.of(() -> x.add(f32(u.add(times(v.sub(u), GUIDANCE))).mul(dt)), "xNext");
+    }
+
+    private static Eager replay(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        in.write("steps", coefficients(true, NOISE_LEVEL));
+        Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n), stored = in.tensor("xNext", batch, n);
+        Tensor sigma = Torch.column(SIGMA, batch), next = Torch.column(SIGMA_NEXT, batch);
+        return Eager.of(() -> {
+            Tensor[] all = sdeStep(x, v, null, stored, sigma, next);
+            return new Tensor[] {all[2], all[1]};
+        }, "mean", "logProb");
+    }
+
+    /**
+     * {@code sde_step_with_logprob} of flow_grpo, line by line.
+     *
+     * @param stored next latents whose log-probability is asked for; null: drawn with {@code noise}
+     * @return next latents, log-probabilities, mean
+     */
+    static Tensor[] sdeStep(Tensor x, Tensor velocity, Tensor noise, Tensor stored, Tensor sigma, Tensor sigmaNext) {
+        Tensor v = f32(velocity), dt = sigmaNext.sub(sigma);
+        Tensor std = times(sigma.div(from(1, sigma)).sqrt(), NOISE_LEVEL), variance = std.square();
+        Tensor keep = plus(variance.div(times(sigma, 2)).mul(dt), 1);
+        Tensor drift = plus(variance.mul(from(1, sigma)).div(times(sigma, 2)), 1);
+        Tensor mean = x.mul(keep).add(v.mul(drift).mul(dt));
+        Tensor spread = std.mul(dt.neg().sqrt());
+        Tensor next = stored != null ? stored : mean.add(spread.mul(noise));
+        Tensor logProb = next.sub(mean).square().neg().div(times(spread.square(), 2)).sub(spread.log()).sub(new Scalar(Math.log(Math.sqrt(2 * Math.PI))));
+        return new Tensor[] {next, logProb.mean(1), mean};
+    }
+
+    /** {@code sde_step_with_logprob} of Flow-CPS, line by line. */
+    static Tensor[] cpsStep(Tensor x, Tensor velocity, Tensor noise, Tensor sigma, Tensor sigmaNext) {
+        Tensor std = times(sigmaNext, Math.sin(NOISE_LEVEL * Math.PI / 2)), mean = cpsMean(x, velocity, std, sigma, sigmaNext);
+        Tensor next = mean.add(std.mul(noise));
+        return new Tensor[] {next, next.sub(mean).square().neg().mean(1)};
+    }
+
+    static Tensor cpsMean(Tensor x, Tensor velocity, Tensor std, Tensor sigma, Tensor sigmaNext) {
+        Tensor v = f32(velocity), x0 = x.sub(sigma.mul(v)), x1 = x.add(v.mul(from(1, sigma)));
+        return x0.mul(from(1, sigmaNext)).add(x1.mul(sigmaNext.square().sub(std.square()).sqrt()));
+    }
+
+    private static Eager initialNoise(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        return Eager.drawing(() -> torch.randn(batch, n));
+    }
+
+    private static Eager gatherRows(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        Tensor all = in.tensor("in", -1, n), row = in.tensor("row", batch);
+        return Eager.of(() -> all.index_select(0, row), "out");
+    }
+
+    private static Eager flowMatchingNoise(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        Tensor x0 = in.tensor("x0", batch, n), sigma = in.tensor("sigma", batch, 1);
+        return Eager.drawing(() -> from(1, sigma).mul(x0).add(sigma.mul(torch.randn_like(x0))));
+    }
+
+    /** {@code ((v.float() - (noise - x0)) ** 2).mean()} and its gradient; the noise is what our kernel draws. */
+    private static Eager flowMatchingLoss(Inputs in, String size) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        Tensor v = Torch.leaf(in.tensor("v", batch, n)), x0 = in.tensor("x0", batch, n);
+        Tensor noise = in.result("sampler.flow_matching_noise_f32." + size, List.of("rowSample", "x0"), Map.of("sigma", new double[] {1}), "x").view(batch, n);
+        return Eager.of(() -> Torch.recorded(() -> {
+            Tensor losses = f32(v).sub(noise.sub(x0)).square().mean(1), loss = losses.mean();
+            return new Tensor[] {Torch.gradients(new Tensor[] {loss}, new Tensor[] {v}, torch.ones_like(loss))[0], losses};
+        }), "gradient", "loss");
+    }
+}
