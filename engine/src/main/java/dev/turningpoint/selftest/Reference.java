@@ -21,6 +21,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.regex.Pattern;
 
 /**
  * The software GPU in a process of its own, for a process has one device only. It works ahead as far as a pipe holds its results. If it crashes, fails or takes too long it is started
@@ -28,10 +29,12 @@ import java.util.concurrent.TimeoutException;
  */
 final class Reference implements AutoCloseable {
     private static final int MOST_STARTS = 4;
+    /** Options of this JVM that its child does not take over: debuggers, and what makes the device another one than the reference has to be. */
+    private static final Pattern OURS_ALONE = Pattern.compile("-agent|-javaagent|-Dturningpoint\\.device=|-Dturningpoint\\.software\\.(?!threads=|memory=)");
 
     /** Which engine of the software GPU. */
     enum Engine {
-        COMPILED("the software GPU", List.of("-Dturningpoint.device=software", "-Dturningpoint.software.interpret=false")),
+        COMPILED("the software GPU", List.of("-Dturningpoint.device=software")),
         INTERPRETED("the interpreter of the software GPU", List.of("-Dturningpoint.device=software", "-Dturningpoint.software.interpret=true"));
 
         final String title;
@@ -64,8 +67,8 @@ final class Reference implements AutoCloseable {
         this.patience = patience;
         command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         for (String option : ManagementFactory.getRuntimeMXBean().getInputArguments())
-            if (!option.startsWith("-agent") && !option.startsWith("-javaagent")) command.add(option);
-        command.addAll(engine.options);                                // the last one of a name counts
+            if (!OURS_ALONE.matcher(option).lookingAt()) command.add(option);
+        command.addAll(engine.options);
         command.addAll(List.of("-XX:+DisplayVMOutputToStderr", "-cp", System.getProperty("java.class.path")));
         command.addAll(main);
     }

@@ -14,14 +14,16 @@ public final class Report {
     private final Machine machine;
     private final String reference;
     private final List<Row> rows;
+    private final long planned;
     private final Speed speed;
     private final String failure;
     private final double seconds;
 
-    Report(Machine machine, String reference, List<Row> rows, Speed speed, String failure, double seconds) {
+    Report(Machine machine, String reference, List<Row> rows, long planned, Speed speed, String failure, double seconds) {
         this.machine = machine;
         this.reference = reference;
         this.rows = List.copyOf(rows);
+        this.planned = planned;
         this.speed = speed;
         this.failure = failure;
         this.seconds = seconds;
@@ -38,7 +40,7 @@ public final class Report {
         if (ok()) return "verdict: ok, " + compared + " cases agree with " + reference + " within their tolerances";
         List<String> bad = rows.stream().filter(r -> !r.ok()).map(r -> r.kernels().name()).toList();
         String names = String.join(", ", bad.subList(0, Math.min(bad.size(), FAILURES_IN_VERDICT))) + (bad.size() > FAILURES_IN_VERDICT ? ", ..." : "");
-        return "verdict: FAILED" + (bad.isEmpty() ? "" : ", " + bad.size() + " of " + rows.size() + " cases: " + names) + (failure == null ? "" : "; ended early: " + failure);
+        return "verdict: FAILED" + (bad.isEmpty() ? "" : ", " + bad.size() + " of " + planned + " cases: " + names) + (failure == null ? "" : "; ended early, " + (planned - rows.size()) + " not run: " + failure);
     }
 
     /** All of it. */

@@ -80,7 +80,8 @@ public final class Selftest {
             if (machine == null) throw e;                              // there is nothing to tell
             failure = line(e);                                         // a fault ends what can be done on the device, its release too
         }
-        return new Report(machine, engine.title, rows, speed, failure, (System.nanoTime() - start) / 1e9);
+        long planned = java.util.stream.Stream.concat(compared.stream(), timed.stream()).distinct().count();
+        return new Report(machine, engine.title, rows, planned, speed, failure, (System.nanoTime() - start) / 1e9);
     }
 
     private void compare(List<KernelCase> compared, List<Row> rows, Launchers launchers, Stream stream, Reference.Engine engine, Progress progress) throws InterruptedException {
@@ -98,7 +99,7 @@ public final class Selftest {
                     rows.add(Row.failed(c, e.getMessage()));
                 } catch (GpuException e) {
                     rows.add(Row.failed(c, line(e)));
-                    throw e;
+                    if (faulted(stream)) throw e;
                 }
             }
             progress.at("comparing", compared.size(), compared.size(), "");
@@ -127,12 +128,22 @@ public final class Selftest {
                 if (known >= 0) rows.set(known, rows.get(known).in(micros));
                 else rows.add(new Row(c, null, null, null, micros));
             } catch (GpuException e) {
-                if (known >= 0) rows.remove(known);
-                rows.add(Row.failed(c, line(e)));
-                throw e;
+                if (known >= 0) rows.set(known, Row.failed(c, line(e)));
+                else rows.add(Row.failed(c, line(e)));
+                if (faulted(stream)) throw e;
             }
         }
         progress.at("timing", timed.size(), timed.size(), "");
+    }
+
+    /** Whether nothing can be done on the device any more; memory that was not to be had leaves it as it was. */
+    private static boolean faulted(Stream stream) {
+        try {
+            stream.synchronize();
+            return false;
+        } catch (GpuException e) {
+            return true;
+        }
     }
 
     private static String line(RuntimeException e) { return e.getMessage().lines().findFirst().orElse(e.toString()); }

@@ -6,11 +6,17 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turningpoint.kernels.cases.KernelCase;
+import dev.turningpoint.softgpu.driver.Stubs;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** The comparison with a reference in another process: that it agrees, that it finds what is wrong, and what becomes of a reference that ends, hangs or fails. */
 class SelftestTest {
@@ -49,6 +55,39 @@ class SelftestTest {
         int at = lines.indexOf(lines.stream().filter(l -> l.startsWith("mlp.gelu_bf16.small")).findFirst().orElseThrow());
         assertTrue(lines.get(at).contains("FAILED"), lines.get(at));
         assertEquals("  y[5] is " + wrong.difference().actual() + ", on the reference " + wrong.difference().expected(), lines.get(at + 1));
+    }
+
+    /** Code 2, no memory: one case has no result, the others go on. */
+    @Test
+    void aCaseWithoutMemoryIsToldAndPassedOver() throws Exception {
+        var first = new AtomicBoolean(true);
+        Stubs.intercept(function -> function.equals("cuMemAlloc_v2") && first.getAndSet(false) ? 2 : 0);
+        try {
+            Report report = new Selftest("").run(Reference.Engine.COMPILED, CASES, List.of(), QUIET);
+            assertEquals("verdict: FAILED, 1 of 3 cases: mlp.add_f32.small", report.verdict());
+            assertTrue(report.text().contains("CUDA_ERROR_OUT_OF_MEMORY"), report.text());
+            assertEquals(List.of(false, true, true), report.rows().stream().map(Row::compared).toList());
+        } finally {
+            Stubs.intercept(null);
+        }
+    }
+
+    /** Code 700, an illegal address, in a process of its own, for a fault there is no way back from: the text is written nevertheless and says what was not run. */
+    @Test
+    void aFaultEndsTheTestWithAReport(@TempDir Path folder) throws Exception {
+        var command = List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "--enable-native-access=ALL-UNNAMED", "-Dorg.lwjgl.system.memoryBackend=ffm",
+                "-Dturningpoint.device=software", "-Dturningpoint.software.fail=cuStreamSynchronize:1:700", "-cp", System.getProperty("java.class.path"),
+                "dev.turningpoint.cli.TurningPointCommand", "selftest", "--only", "mlp.add_", "--out", "out.txt");
+        Path log = folder.resolve("log");
+        Process process = new ProcessBuilder(command).directory(folder.toFile()).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+        try {
+            assertTrue(process.waitFor(4, TimeUnit.MINUTES), "no end: " + Files.readString(log));
+        } finally {
+            process.destroyForcibly();
+        }
+        assertEquals(1, process.exitValue(), Files.readString(log));
+        String last = Files.readAllLines(folder.resolve("out.txt")).getLast();
+        assertTrue(last.startsWith("verdict: FAILED, 1 of 4 cases: mlp.add_f32.small; ended early, 3 not run: ") && last.contains("CUDA_ERROR_ILLEGAL_ADDRESS"), last);
     }
 
     /** Stands for a reference that is not well: told what to do by its first argument. */
