@@ -24,7 +24,13 @@ final class CheckedBlocks implements Observer {
     private final Warp[] firstWarp = new Warp[BARRIERS];
     private final int[] firstLane = new int[BARRIERS];
 
-    CheckedBlocks(Launch launch, CheckedLaunch findings, Allocations allocations) {
+    /** Null if the launch has one block. */
+    private final BlockRaces.View races;
+    /** Whether the block has met others by an atomic or strong access: from there on it may rely on what they did. */
+    private boolean met;
+
+    CheckedBlocks(Launch launch, CheckedLaunch findings, Allocations allocations, BlockRaces races) {
+        this.races = races == null ? null : races.new View();
         this.launch = findings;
         this.allocations = allocations;
         shared = new SharedMemory(launch, findings);
@@ -33,6 +39,7 @@ final class CheckedBlocks implements Observer {
     @Override
     public void blockBegins(Block block) {
         shared.begin(block);
+        met = false;
         java.util.Arrays.fill(first, null);
     }
 
@@ -94,7 +101,9 @@ final class CheckedBlocks implements Observer {
                 }
             }
             if (a.kind != Access.Kind.READ) in.write(offset, a.bytes);
+            if (races != null && !met && !a.strong) races.access(w, a, l);
         }
+        met |= a.strong;
     }
 
     private KernelFault outside(Warp w, Access a, int lane, Allocation near) {

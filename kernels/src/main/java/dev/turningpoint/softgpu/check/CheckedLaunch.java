@@ -31,6 +31,8 @@ final class CheckedLaunch implements Watch.Watched {
     private final Allocations allocations;
     private final Consumer<String> log;
     private final Map<Key, Finding> findings = new HashMap<>();
+    /** Null for a launch of one block. */
+    private final BlockRaces races;
     /** Registers that some instruction of the kernel reads. */
     private BitSet read;
 
@@ -38,10 +40,17 @@ final class CheckedLaunch implements Watch.Watched {
         this.launch = launch;
         this.allocations = allocations;
         this.log = log;
+        races = launch.blocks() == 1 ? null : new BlockRaces(launch, this);
     }
 
     @Override
-    public Observer observer() { return new CheckedBlocks(launch, this, allocations); }
+    public Observer observer() { return new CheckedBlocks(launch, this, allocations, races); }
+
+    /** Where an address of global memory lies, in words. */
+    String place(long address) {
+        Allocation a = allocations.find(address);
+        return a == null ? "at 0x" + Long.toHexString(address) : a.describe(address);
+    }
 
     /**
      * Something that does not end the launch.

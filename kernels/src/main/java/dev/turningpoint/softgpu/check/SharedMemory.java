@@ -206,6 +206,13 @@ final class SharedMemory {
         return stored == (together ? stored(w, a.instruction, (int) write & 31, k) : ALL.get(ValueLayout.JAVA_BYTE, block.sharedAddress() + at) & 0xff);
     }
 
+    /** Whether a lane stores into the pair of bytes at a machine address what is there already. */
+    static boolean stores(Warp w, Access a, int lane, long at) {
+        if (!a.instruction.is("st")) return false;
+        for (int b = 0; b < 2; b++) if (stored(w, a.instruction, lane, (int) (at - a.address[lane]) + b) != (ALL.get(ValueLayout.JAVA_BYTE, at + b) & 0xff)) return false;
+        return true;
+    }
+
     /** Byte {@code k} of what a lane stores; -1 if that is not easily told. */
     private static int stored(Warp w, Instruction store, int lane, int k) {
         PtxType type = store.type();

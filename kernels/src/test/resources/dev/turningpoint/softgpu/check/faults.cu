@@ -178,6 +178,16 @@ extern "C" __global__ void copy_over_readers(const int* x, int* y) {
     WAIT(0);
 }
 
+extern "C" __global__ void blocks_overlap(int* x) {
+    x[blockIdx.x * 100 + threadIdx.x] = blockIdx.x;         // FAULT OTHER
+}
+
+extern "C" __global__ void blocks_read_each_other(int* x, int* y) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    x[i] = i;                                               // FAULT
+    y[i] = x[gridDim.x * blockDim.x - 1 - i];               // OTHER
+}
+
 // ---- barriers
 
 extern "C" __global__ void barrier_of_odd_lanes(int* x) {

@@ -129,3 +129,25 @@ extern "C" __global__ void barrier_after_some_warps_ended(int* x, int n) {
     __syncthreads();
     x[threadIdx.x] = tile[n - 1 - threadIdx.x];
 }
+
+// Blocks side by side in one word, and all with the same to say.
+extern "C" __global__ void blocks_side_by_side(short* x, int* any) {
+    x[threadIdx.x * gridDim.x + blockIdx.x] = blockIdx.x;
+    *any = 1;
+}
+
+// The last block to come adds up what all have left.
+extern "C" __global__ void last_block(const int* x, int* partial, int* counter, int* sum) {
+    __shared__ int is_last;
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = x[blockIdx.x];
+        __threadfence();
+        is_last = atomicAdd(counter, 1) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!is_last || threadIdx.x != 0) return;
+    __threadfence();
+    int all = 0;
+    for (int b = 0; b < gridDim.x; b++) all += partial[b];
+    *sum = all;
+}
