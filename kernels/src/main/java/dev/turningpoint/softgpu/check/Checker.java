@@ -14,7 +14,7 @@ import java.util.function.Consumer;
  *     <td>at once, ILLEGAL_ADDRESS
  * <tr><th>misaligned<td>an access at no multiple of its size<td>at once, MISALIGNED_ADDRESS
  * <tr><th>uninitialised read<td>a byte of device memory that no kernel, copy, fill or matrix product wrote since it was allocated, or of shared memory that the block did not write;
- *     elements of a vector that nobody uses may be padding, and copying (by the driver) what nobody wrote is no fault, the copy is as unwritten<td>at its end, LAUNCH_FAILED
+ *     matrix products read too; elements of a vector that nobody uses may be padding, and copying (by the driver) what nobody wrote is no fault, the copy is as unwritten<td>at its end, LAUNCH_FAILED
  * <tr><th>race<td>in shared memory between threads of a block, see {@link SharedMemory}; in device memory between blocks, see {@link BlockRaces}<td>at its end, LAUNCH_FAILED
  * <tr><th>divergent barrier<td>warps of a block that meet at different lines at a barrier of the whole block<td>at its end, LAUNCH_FAILED
  * <tr><th>(no name)<td>an aligned barrier that part of a warp comes to, threads that wait for who cannot come any more, masks without their lane<td>at once, LAUNCH_FAILED or ILLEGAL_INSTRUCTION

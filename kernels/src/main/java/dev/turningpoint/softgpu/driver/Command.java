@@ -187,7 +187,11 @@ final class Command implements Task {
                 int[] order = drawn == null ? null : drawn.order(graph);
                 for (int i = 0; i < graph.nodes.length && context.fault() == null; i++) graph.nodes[order == null ? i : order[i]].execute(self);
             }
-            case MATMUL -> ((Matmul) object).execute(self, matmul);
+            case MATMUL -> {
+                String unwritten = Memory.CHECKER == null ? null : ((Matmul) object).unwritten(matmul);
+                ((Matmul) object).execute(self, matmul);
+                if (unwritten != null) self.stream().context.fail(Code.LAUNCH_FAILED, "uninitialised read: " + object + ": nobody wrote the byte " + unwritten);
+            }
             case FREE -> {
                 self.stream().context.freeing.remove(target);
                 Memory.DEVICE.free(target);

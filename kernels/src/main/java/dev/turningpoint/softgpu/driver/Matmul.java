@@ -215,6 +215,25 @@ class Matmul {
         }
     }
 
+    /** In words where the first byte lies that the product reads and nobody wrote; null if there is none. For a checked device. */
+    String unwritten(Arguments g) {
+        long in = Product.bytes(shape.inputType()), out = Product.bytes(shape.outputType()), bias = Product.bytes(shape.biasType());
+        String found = null;
+        for (long e = 0; e < g.batch && found == null; e++) {
+            found = unwritten(g.a + e * g.strideA * in, shape.aTransposed() ? shape.k() : g.m, (shape.aTransposed() ? g.m : shape.k()) * in, shape.lda() * in);
+            if (found == null) found = unwritten(g.b + e * g.strideB * in, shape.bTransposed() ? shape.n() : shape.k(), (shape.bTransposed() ? shape.k() : shape.n()) * in, shape.ldb() * in);
+            if (found == null && shape.beta() != 0) found = unwritten(g.c + e * g.strideC * out, g.m, shape.n() * out, g.ldc * out);
+            if (found == null && g.bias != 0) found = unwritten(g.bias + e * g.strideBias * bias, 1, (shape.bias() == Shape.ROW_BIAS ? g.m : shape.n()) * bias, 0);
+        }
+        return found;
+    }
+
+    private static String unwritten(long from, long rows, long bytes, long stride) {
+        String found = null;
+        for (long r = 0; r < rows && found == null; r++) found = Memory.CHECKER.allocations().unwritten(from + r * stride, bytes);
+        return found;
+    }
+
     private void written(Arguments g) {
         long out = Product.bytes(shape.outputType());
         for (long element = 0; element < g.batch; element++)
