@@ -244,6 +244,7 @@ __device__ __forceinline__ void softmax_step(Softmax<D>& state, const Left<Shape
 // out = softmax(scale q k^T) v.
 //
 // Traffic: reads q once, k and v once for every 64 queries (once in all for up to 64), writes out and lse once.
+// Shared by blocks, attention: k and v, as just said: those of a head, some hundred kilobytes, stay in the second-level cache while its queries pass.
 // Launch:  grid (ceil(queries / 64), heads, batch), 4 warps of 16 queries; 64 keys a step, the last ones 16 a step.
 template <typename T, int D>
 __device__ __forceinline__ void attention(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v, T* __restrict__ outA, T* __restrict__ outB,
@@ -304,6 +305,7 @@ __device__ __forceinline__ void attention(const T* __restrict__ q, const T* __re
 // delta[b, h, t] = sum over the head of dOut out; 0 where there is no output.
 //
 // Traffic: reads 2 sizeof(T) heads D bytes a token, each once.
+// Shared by blocks, attention_delta: a sector of delta holds 8 tokens, a block has 4.
 // Launch:  grid ceil(batch * tokens / 4), 4 warps: a warp does a token, head after head.
 template <typename T>
 __device__ __forceinline__ void attention_delta(const T* __restrict__ outA, const T* __restrict__ outB, const T* __restrict__ dOutA, const T* __restrict__ dOutB,
@@ -347,6 +349,7 @@ template <typename T, int D> struct KeyShape {
 // dv = P^T dOut, dk = scale dS^T q.
 //
 // Traffic: reads k and v once, q and dOut once for every 64 keys, writes dk and dv once.
+// Shared by blocks, attention_backward_keys: q, dOut and their statistics, from the second-level cache.
 // Launch:  grid (ceil(tokens / 64), heads, batch), 4 warps of 16 keys (f32 at D = 128: 1 warp), 16 queries a step.
 template <typename T, int D>
 __device__ __forceinline__ void attention_backward_keys(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,
@@ -447,6 +450,7 @@ template <typename T, int D> struct QueryShape {
 // dq = scale dS k; 0 for queries without an output.
 //
 // Traffic: reads q and dOut once, k and v once for every 64 queries, writes dq once.
+// Shared by blocks, attention_backward_queries: k and v, from the second-level cache.
 // Launch:  grid (ceil(tokens / 64), heads, batch), 4 warps of 16 queries (f32 at D = 128: 2 warps), 16 keys a step.
 template <typename T, int D>
 __device__ __forceinline__ void attention_backward_queries(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v,

@@ -18,6 +18,7 @@
 //
 // Traffic: each array above that a kernel names is read or written once: 4 (n + 1) bytes of rewards, 4 n of each f32 array, 8 n of advantages a trajectory.
 // Over compulsory, step_rewards: with PROPAGATE the pass from the end leaves its bonus in bonus_out, where the pass from the beginning reads it again, from the cache.
+// Shared by blocks, balance, advantages: all keys, which every 128 entries read, and all rewards, which every (prompt, step) reads.
 // Uncoalesced, credit_scan, turning_points, step_rewards, advantages: lanes are trajectories, n or n + 1 values apart. The rest of a sector is the same lane's next steps,
 //          which find it in the first-level cache; in advantages it is other blocks' steps, which find it in the second: all rewards of a rollout are a few kilobytes.
 

@@ -11,6 +11,7 @@ namespace {
 // Traffic: reads and writes every value once.
 // Uncoalesced, patchify, unpatchify: p neighbours of a row of pixels (with channelsLast one) are neighbours in a token, the next ones lie a token further. The rest of a sector is
 //          the patch's other rows, which the block's other warps do at about the same time: the caches make whole sectors of them.
+// Shared by blocks, patchify, unpatchify: where the 4 rows of a block are not the rows of whole tokens, two blocks ask for the same sectors. With p = 4 they are.
 // Launch:  grid ceil(batch * channels * height / 4), 4 warps: a warp does one row of pixels, 32 at a time, so that only the pixel's place in its patch
 //          differs between lanes. With the patch (and for one channel the token) known at compile time that place is a constant of the lane.
 template <int PATCH, bool FORWARD, typename Image, typename Token>
@@ -78,6 +79,7 @@ __device__ __forceinline__ void cos_sin(float x, float* c, float* s) {
 //   sigma [batch] f32;  out [batch, width] T
 //
 // Traffic: writes sizeof(T) width bytes a sample.
+// Shared by blocks, timestep_embedding: sigma, a sector that every block reads.
 // Launch:  grid (ceil(half / 32), ceil(batch / 4)), 4 warps: a warp does 32 frequencies of one sample.
 template <typename T>
 __device__ __forceinline__ void timestep_embedding(const float* __restrict__ sigma, T* __restrict__ out, int batch, int width) {
@@ -97,6 +99,7 @@ __device__ __forceinline__ void timestep_embedding(const float* __restrict__ sig
 //   x [batch, n] T;  position [n] f32;  out [batch, n] f32, may be x
 //
 // Traffic: reads sizeof(T) n, writes 4 n bytes a sample; the table stays in the cache.
+// Shared by blocks, add_position: the table, once a sample.
 // Launch:  grid (ceil(n / 1024), batch), 8 warps of 128 consecutive elements.
 template <typename T>
 __device__ __forceinline__ void add_position(const T* x, const float* __restrict__ position, float* out, int n) {
@@ -144,6 +147,7 @@ extern "C" __global__ void __launch_bounds__(128) position_gradient(const float*
 //   ids [batch, tokens] i32;  table [vocabulary, width], position [tokens, width] (or null), out [batch, tokens, width] f32
 //
 // Traffic: reads and writes 4 width bytes a token; the table stays in the cache.
+// Shared by blocks, token_embedding: rows of the table and positions that several tokens name.
 // Launch:  grid ceil(batch * tokens / 4), 4 warps, a token a warp.
 extern "C" __global__ void __launch_bounds__(128) token_embedding(const int* __restrict__ ids, const float* __restrict__ table, const float* __restrict__ position,
                                                                   float* __restrict__ out, int rows, int tokens, int width, int vocabulary) {
@@ -166,6 +170,7 @@ extern "C" __global__ void __launch_bounds__(128) token_embedding(const int* __r
 //   ids [rows] i32, rows = batch * tokens;  dOut [rows, width] f32;  dTable [vocabulary, width] f32
 //
 // Traffic: reads dOut once, ids once a vocabulary row (they are few and cached).
+// Shared by blocks, token_embedding_gradient: the ids, as just said; dOut's sectors at the seams of columns where width leaves rows that do not begin with one.
 // Launch:  grid (ceil(width / 128), vocabulary), 4 warps of 32 columns, each scanning all ids: no atomics, one order.
 extern "C" __global__ void __launch_bounds__(128) token_embedding_gradient(const int* __restrict__ ids, const float* __restrict__ dOut, float* __restrict__ dTable,
                                                                            int rows, int width) {

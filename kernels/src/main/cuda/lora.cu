@@ -32,6 +32,7 @@ __device__ __forceinline__ void load_tile(float (*tile)[TILE + 1], const T* __re
 //   x [rows, k] T;  w [n, k] T (TRANSPOSED) or [k, n] T;  c [rows, n] T
 //
 // Traffic: reads x once for every 32 columns of c, w once for every 128 rows (k <= 128; else 32); c once. With rank <= 32 x is read once.
+// Shared by blocks, lora_times, lora_times_transposed: x and w, as just said, from the second-level cache.
 // Launch:  grid (ceil(n / 32), ceil(rows / 128)), 4 warps: 32 columns of w stay in shared memory for 4 tiles of 32 rows; a warp does 8 rows x 32 columns
 //          of each, 8 sums a lane, k in order: a row's bits are its own.
 template <typename T, bool TRANSPOSED>
@@ -82,6 +83,7 @@ __device__ __forceinline__ void product(const T* __restrict__ x, const T* __rest
 //   p [rows, m] T;  q [rows, n] T;  partials [ceil(rows / 512), m, n] f32
 //
 // Traffic: reads p once for every 32 columns of q and q once for every 32 of p; with rank <= 32 the wide one is read once.
+// Shared by blocks, lora_outer: p and q, as just said, from the second-level cache.
 // Launch:  grid (ceil(n / 32), ceil(m / 32), chunks), 4 warps: a warp does 8 x 32 values, 8 sums a lane, rows in order.
 template <typename T>
 __device__ __forceinline__ void outer(const T* __restrict__ p, const T* __restrict__ q, float* __restrict__ partials, int rows, int m, int n) {

@@ -78,6 +78,7 @@ __device__ __forceinline__ float silu_slope(float x) { const float s = sigmoid(x
 //   x, out [rows, d] f32 (out may be x);  y [rows, d] T;  gate [batch, d] f32, samples gateStride apart
 //
 // Traffic: reads (4 + sizeof(T)) d, writes 4 d bytes a row, each once.
+// Shared by blocks, gate_residual: the gate of a sample, 4 d bytes that each 4 of its rows read again, from the second-level cache.
 // Launch:  grid ceil(rows / 4), 4 warps, a row a warp: the sample, hence the gate, is found once a row.
 template <typename T>
 __device__ __forceinline__ void gate_residual(const float* x, const float* __restrict__ gate, const T* __restrict__ y, float* out,
@@ -92,6 +93,7 @@ __device__ __forceinline__ void gate_residual(const float* x, const float* __res
 // dy = gate dOut, the gradient of the gated residual with respect to y.
 //
 // Traffic: reads 4 d, writes sizeof(T) d bytes a row, each once.
+// Shared by blocks, gate_residual_backward: the gate, likewise.
 // Launch:  as gate_residual.
 template <typename T>
 __device__ __forceinline__ void gate_residual_backward(const float* __restrict__ dOut, const float* __restrict__ gate, T* __restrict__ dy,
@@ -106,6 +108,7 @@ __device__ __forceinline__ void gate_residual_backward(const float* __restrict__
 // dGate[b, c] = sum over the sample's tokens of dOut y.
 //
 // Traffic: reads (4 + sizeof(T)) rows d bytes, each once.
+// Shared by blocks, gate_gradient: where d leaves rows that do not begin with a sector, the sectors at the seams of columns. A d that is a multiple of 16 does not.
 // Launch:  grid (ceil(d / 32), batch), 8 warps: warp w adds tokens w, w + 8, ... of 32 columns, then the warps are added in order.
 template <typename T>
 __device__ __forceinline__ void gate_gradient(const float* __restrict__ dOut, const T* __restrict__ y, float* __restrict__ dGate,
@@ -128,6 +131,7 @@ __device__ __forceinline__ void gate_gradient(const float* __restrict__ dOut, co
 //   dY [rows, n] T;  partials [ceil(rows / 128), n] f32
 //
 // Traffic: reads sizeof(T) n bytes a row once, writes 4 n bytes every 128 rows.
+// Shared by blocks, column_sums: the seams of columns, as in gate_gradient.
 // Launch:  grid (ceil(n / 128), ceil(chunks / 4)), 4 warps: a warp adds the rows of one chunk in 128 columns, four sums a lane, reading them row by row.
 template <typename T, int GROUPS>
 __device__ __forceinline__ void add_rows(const T* __restrict__ dY, float* __restrict__ partials, int count, int n, int columns) {
@@ -189,6 +193,7 @@ __device__ __forceinline__ void cast(const From* __restrict__ source, To* __rest
 // Second stage of a column sum: out[c] (+)= sum over chunks of partials[chunk, c].
 //
 // Traffic: reads 4 n bytes a chunk once.
+// Shared by blocks, sum_partials: the seams of columns, as in gate_gradient.
 // Launch:  grid ceil(n / 32), 8 warps: warp w adds chunks w, w + 8, ... of 32 columns, then the warps are added in order.
 extern "C" __global__ void __launch_bounds__(256) sum_partials(const float* __restrict__ partials, float* __restrict__ out, int chunks, long n, int accumulate) {
     const int warp = threadIdx.x >> 5;

@@ -21,6 +21,7 @@ constexpr int TOKENS_PER_PARTIAL = 16;
 //   stats  [rows, 2] f32     mean, rstd for the backward; may be null
 //
 // Traffic: reads 4 d, writes sizeof(T) d bytes a row, which is the least possible; the second and third pass over the row hit the cache.
+// Shared by blocks, adaptive_layer_norm: shift and scale of a sample, 8 d bytes that each 4 of its rows read again, from the second-level cache.
 // Launch:  grid ceil(rows / 4), 4 warps, a row a warp: the order of a row's sums depends on d alone.
 template <typename T>
 __device__ __forceinline__ void adaptive_layer_norm(const float* __restrict__ x, const float* __restrict__ shift, const float* __restrict__ scale,
@@ -51,6 +52,7 @@ __device__ __forceinline__ void adaptive_layer_norm(const float* __restrict__ x,
 //   dx += rstd (g - mean(g) - h mean(g h)),   g = dOut (1 + scale),  h = (x - mean) rstd
 //
 // Traffic: reads (8 + sizeof(T)) d, writes 4 d bytes a row (x, dx, dOut; dx), each once.
+// Shared by blocks, adaptive_layer_norm_backward: scale of a sample, 4 d bytes that each 4 of its rows read again, from the second-level cache.
 // Launch:  grid ceil(rows / 4), 4 warps, a row a warp.
 template <typename T>
 __device__ __forceinline__ void adaptive_layer_norm_backward(const float* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ stats,
@@ -81,6 +83,8 @@ __device__ __forceinline__ void adaptive_layer_norm_backward(const float* __rest
 //   dShift[b, c] = sum over tokens of dOut,   dScale[b, c] = sum over tokens of dOut h
 //
 // Traffic: reads (4 + sizeof(T)) rows d bytes, each once.
+// Shared by blocks, modulation_gradient: the statistics, 8 bytes a row that each 32 columns read again; and where d leaves rows that do not begin with a sector, the sectors at
+//          the seams of columns.
 // Launch:  grid (ceil(d / 32), batch), 8 warps: warp w adds tokens w, w + 8, ... of 32 columns, then the warps are added in order.
 template <typename T>
 __device__ __forceinline__ void modulation_gradient(const float* __restrict__ x, const float* __restrict__ stats, const T* __restrict__ dOut,
@@ -115,6 +119,7 @@ __device__ __forceinline__ void modulation_gradient(const float* __restrict__ x,
 //   q, k, v  [batch, heads, tokens, D] T            joint sequence; this stream's tokens start at tokenOffset
 //
 // Traffic: reads and writes 3 heads D values a token, each once.
+// Shared by blocks, qk_norm_split: the weights, 8 D bytes that each 4 tokens read again, from the second-level cache.
 // Launch:  grid ceil(batch * streamTokens / 4), 4 warps: a warp does a token, head after head (D / 32 values a lane), and reads its row in order.
 template <typename T, int D>
 __device__ __forceinline__ void qk_norm_heads(const T* __restrict__ qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,

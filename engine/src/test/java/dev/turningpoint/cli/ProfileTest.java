@@ -49,6 +49,11 @@ class ProfileTest {
     }
 
     @Test
+    void checkingAndCountingExclude() throws Exception {
+        assertEquals(new Outcome(1, "turningpoint: a launch is either checked or counted: leave out --check\n"), run("--check", "profile", "gather_rows"));
+    }
+
+    @Test
     void aCommandWithoutLaunchesHasNothingToCount() throws Exception {
         Outcome outcome = run("profile", "--", "devices");
         assertEquals(1, outcome.status());

@@ -90,7 +90,7 @@ public final class Report {
         return t.toString();
     }
 
-    /** Everything, row after row, with the lines that ask for more sectors or passes over the banks than they need, and those that diverge. */
+    /** Everything, row after row, with the lines that make most instructions, ask for more sectors or passes over the banks than they need, or diverge. */
     public String details() {
         var t = new StringBuilder();
         for (Row r : rows) {
@@ -119,6 +119,7 @@ public final class Report {
                         : format("%d registers, %d bytes of shared memory, %d spilled, occupancy %.0f%% (%d blocks, limit %s)", used.registers(), used.shared(), used.spills(),
                         100 * o.share(), o.blocks(), name(o.limit())), 1e6 * r.seconds.get(gpu), name(r.bound(gpu)), parts(r.parts.get(gpu)));
             }
+            busiest(t, c);
             for (Site s : c.sites()) {
                 if (s.sectors > s.idealSectors) line(t, s.place(), "%s: %d requests of %d sectors where %d would do", s.instruction.name(), s.globalRequests, s.sectors, s.idealSectors);
                 if (s.wavefronts > s.idealWavefronts) line(t, s.place(), "%s: %d bank conflicts in %d requests", s.instruction.name(), s.bankConflicts(), s.sharedRequests);
@@ -126,6 +127,15 @@ public final class Report {
             }
         }
         return t.toString();
+    }
+
+    /** The lines that make most of the instructions. */
+    private static void busiest(StringBuilder t, LaunchCounts c) {
+        var byPlace = new LinkedHashMap<String, Long>();
+        for (Site s : c.sites()) if (s.kind != InstructionClass.MOVE) byPlace.merge(s.place(), s.issued, Long::sum);
+        double all = Math.max(1, byPlace.values().stream().mapToLong(n -> n).sum());
+        byPlace.entrySet().stream().filter(e -> e.getValue() > 0).sorted(Map.Entry.<String, Long>comparingByValue().reversed()).limit(5)
+                .forEach(e -> line(t, e.getKey(), "%.0f%% of the instructions, moves aside", 100 * e.getValue() / all));
     }
 
     private static void line(StringBuilder t, String what, String format, Object... values) { t.append(format("  %-16s %s%n", what, format(format, values))); }

@@ -24,7 +24,7 @@ public record Roofline(Map<Part, Double> seconds) {
         SPECIAL,
         /** Matrix products over their peak. */
         MATRIX,
-        /** One pass over the banks a clock, for shared memory, and one for each four sectors of global memory: both go through the same cache. */
+        /** One pass over the banks a clock, for shared memory, and one for each request of global memory and each four sectors of it: both go through the same cache. */
         L1
     }
 
@@ -40,7 +40,7 @@ public record Roofline(Map<Part, Double> seconds) {
         s.put(Part.SPECIAL, c.issued(InstructionClass.SPECIAL) * 32. / (Gpu.SPECIAL_LANES * perSecond));
         double ofPeak = perSecond / (gpu.clock * gpu.multiprocessors);
         s.put(Part.MATRIX, (c.bf16MatrixFlops() + c.f16MatrixFlops() + 2. * c.tf32MatrixFlops()) / (gpu.matrixPeak * ofPeak));
-        s.put(Part.L1, (c.wavefronts() + c.sectors() / 4.) / perSecond);
+        s.put(Part.L1, (c.wavefronts() + c.sites().stream().mapToDouble(x -> Math.max(x.globalRequests, x.sectors / 4.)).sum()) / perSecond);
         return new Roofline(s);
     }
 
