@@ -3,6 +3,7 @@ package dev.turningpoint.credit;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.CreditKernels;
 import dev.turningpoint.tensor.Tensor;
@@ -16,6 +17,7 @@ public final class CreditAssigner implements AutoCloseable {
     private final CreditOptions options;
     private final int trajectories;
     private final int steps;
+    private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("credit of one iteration");
     private final Tensor rewards, group, batch, reward, indicator, main, bonus, scratch, advantage;
     private final HostMemory staging;
@@ -45,8 +47,13 @@ public final class CreditAssigner implements AutoCloseable {
         bonus = memory.tensor("bonus", DType.F32, trajectories, steps);
         scratch = memory.tensor("scratch", DType.U8, CreditKernels.scratch(trajectories, steps));
         advantage = memory.tensor("advantages", DType.F64, trajectories, steps);
-        memory.allocate(device);
-        staging = HostMemory.allocate(Math.max(rewards.bytes(), advantage.bytes()));
+        try {
+            staging = resources.add(HostMemory.allocate(Math.max(rewards.bytes(), advantage.bytes())));
+            resources.add(memory.allocate(device));
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
+        }
     }
 
     /**
@@ -89,7 +96,6 @@ public final class CreditAssigner implements AutoCloseable {
 
     @Override
     public void close() {
-        memory.close();
-        staging.close();
+        resources.close();
     }
 }

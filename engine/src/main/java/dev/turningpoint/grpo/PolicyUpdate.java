@@ -3,6 +3,7 @@ package dev.turningpoint.grpo;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.GrpoKernels;
 import dev.turningpoint.kernels.SamplerKernels;
@@ -38,6 +39,7 @@ public final class PolicyUpdate implements AutoCloseable {
     private final int microBatch;
     private final int maxRows;
     private final int passes;
+    private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("one micro-batch of the policy update");
     private final Tensor before, after, velocity, reference, gradient, table, rowBefore, rowAfter, rowStep, sigma, condition, oldLogProb, advantage, stats;
     private final HostMemory staging;
@@ -76,12 +78,17 @@ public final class PolicyUpdate implements AutoCloseable {
         oldLogProb = memory.tensor("log-probability at sampling", DType.F32, maxRows);
         advantage = memory.tensor("advantage of each row", DType.F64, maxRows);
         stats = memory.tensor("statistics", DType.F64, maxRows, GrpoKernels.STATS);
-        memory.allocate(device);
-        staging = HostMemory.allocate(Math.max(Math.max(stats.bytes(), condition.bytes()), Math.max(table.bytes(), store.logProbs().bytes())));
-        try (Stream stream = device.newStream()) {
-            MemorySegment.copy(steps.floats(), 0, staging.segment(), ValueLayout.JAVA_FLOAT, 0, 2 * steps.steps() * SamplerKernels.STEP_FLOATS);
-            table.copyFrom(staging.segment().asSlice(0, table.bytes()), stream);
-            stream.synchronize();
+        try {
+            staging = resources.add(HostMemory.allocate(Math.max(Math.max(stats.bytes(), condition.bytes()), Math.max(table.bytes(), store.logProbs().bytes()))));
+            resources.add(memory.allocate(device));
+            try (Stream stream = device.newStream()) {
+                MemorySegment.copy(steps.floats(), 0, staging.segment(), ValueLayout.JAVA_FLOAT, 0, 2 * steps.steps() * SamplerKernels.STEP_FLOATS);
+                table.copyFrom(staging.segment().asSlice(0, table.bytes()), stream);
+                stream.synchronize();
+            }
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
         }
     }
 
@@ -175,7 +182,6 @@ public final class PolicyUpdate implements AutoCloseable {
 
     @Override
     public void close() {
-        memory.close();
-        staging.close();
+        resources.close();
     }
 }

@@ -5,6 +5,7 @@ import static dev.turningpoint.model.Activations.orZero;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.NormKernels;
 import dev.turningpoint.tensor.ParameterFile;
@@ -58,6 +59,7 @@ public final class GlyphModel implements TrainableVelocity {
     private final Linear modulationLayer;
     private final Linear output;
     private final JointBlock[] blocks;
+    private final Resources resources = new Resources();
     private final Workspace rolloutMemory = new Workspace("activations of the rollout");
     private final Workspace trainMemory = new Workspace("activations of training");
     private final Activations rollout;
@@ -109,8 +111,9 @@ public final class GlyphModel implements TrainableVelocity {
             kept.addAll(options.keep);
             boolean full = trains == Trains.EVERYTHING;
             boolean backward = trains != Trains.NOTHING;
-            kernels = NetKernels.load(device);
-            parameters = new Parameters(device, "parameters of the glyph model", weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class));
+            kernels = resources.add(NetKernels.load(device));
+            parameters = resources.add(new Parameters(device, "parameters of the glyph model", weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class)));
+            resources.add(this::closeLinears);
 
             int ni = config.imageTokens();
             patchEmbed = linear(device, "pos_embed.proj", type, ni, full);
@@ -130,12 +133,12 @@ public final class GlyphModel implements TrainableVelocity {
             train = backward ? new Activations(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, Pass.TRAIN) : null;
             adapter = trains == Trains.ADAPTER ? adapt(device, options.lora, kept) : null;
             gradients = backward ? new Gradients(trainMemory, config, type, weights.modulationSize(), maxTrainBatch, partialBytes()) : null;
-            rolloutMemory.allocate(device);
+            resources.add(rolloutMemory.allocate(device));
             if (backward) {
-                trainMemory.allocate(device);
+                resources.add(trainMemory.allocate(device));
             }
         } catch (RuntimeException | Error e) {      // out of device memory, most likely: nobody gets a model to close
-            close();
+            resources.closeAfter(e);
             throw e;
         }
     }
@@ -159,7 +162,7 @@ public final class GlyphModel implements TrainableVelocity {
             throw new IllegalArgumentException("no layer of the glyph model is named as a target of the adapter: " + lora.targets() + "; there are "
                     + linears.keySet().stream().filter(name -> name.startsWith("transformer_blocks.")).toList());
         }
-        var low = new Parameters(device, "the adapter", layout, type, kept);
+        var low = resources.add(new Parameters(device, "the adapter", layout, type, kept));
         linears.forEach((name, linear) -> {
             if (isAdapted(name, lora)) {
                 long tokens = linear.rowsPerSample();
@@ -470,17 +473,12 @@ public final class GlyphModel implements TrainableVelocity {
 
     @Override
     public void close() {
-        linears.values().forEach(Linear::close);
-        rolloutMemory.close();
-        trainMemory.close();
-        if (adapter != null) {
-            adapter.close();
-        }
-        if (parameters != null) {
-            parameters.close();
-        }
-        if (kernels != null) {
-            kernels.close();
+        resources.close();
+    }
+
+    private void closeLinears() {
+        try (var all = new Resources()) {
+            linears.values().forEach(all::add);
         }
     }
 }

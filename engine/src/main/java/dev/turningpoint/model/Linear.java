@@ -3,6 +3,7 @@ package dev.turningpoint.model;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Gemm;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.LoraKernels;
 import dev.turningpoint.kernels.MlpKernels;
@@ -26,6 +27,7 @@ final class Linear implements AutoCloseable {
     private final int rowsPerSample;
     private final int in;
     private final int out;
+    private final Resources resources = new Resources();
     private final Gemm forward;
     private final Gemm inputGradient;
     private final Gemm inputGradientF32;
@@ -61,9 +63,14 @@ final class Linear implements AutoCloseable {
         storage = parameters.storage();
         out = Math.toIntExact(weight.shape()[0]);
         in = Math.toIntExact(weight.shape()[1]);
-        forward = Gemm.of(device, storage, storage, y, false, true, out, in, rowsPerSample, true);
-        inputGradient = trains ? Gemm.of(device, storage, storage, storage, false, false, in, out, rowsPerSample, false) : null;
-        inputGradientF32 = trains && storage != DType.F32 ? Gemm.of(device, storage, storage, DType.F32, false, false, in, out, rowsPerSample, false) : inputGradient;
+        try {
+            forward = resources.add(Gemm.of(device, storage, storage, y, false, true, out, in, rowsPerSample, true));
+            inputGradient = trains ? resources.add(Gemm.of(device, storage, storage, storage, false, false, in, out, rowsPerSample, false)) : null;
+            inputGradientF32 = trains && storage != DType.F32 ? resources.add(Gemm.of(device, storage, storage, DType.F32, false, false, in, out, rowsPerSample, false)) : inputGradient;
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
+        }
         biasInStorage = y == storage;
     }
 
@@ -138,7 +145,7 @@ final class Linear implements AutoCloseable {
                 return weightGradients.get(i).product;
             }
         }
-        Gemm product = Gemm.of(device, storage, storage, DType.F32, true, false, in, rows, out, false);
+        Gemm product = resources.add(Gemm.of(device, storage, storage, DType.F32, true, false, in, rows, out, false));
         weightGradients.add(new WeightGradient(rows, product));
         return product;
     }
@@ -151,13 +158,6 @@ final class Linear implements AutoCloseable {
 
     @Override
     public void close() {
-        forward.close();
-        if (inputGradient != null) {
-            inputGradient.close();
-        }
-        if (inputGradientF32 != null && inputGradientF32 != inputGradient) {
-            inputGradientF32.close();
-        }
-        weightGradients.forEach(gradient -> gradient.product.close());
+        resources.close();
     }
 }

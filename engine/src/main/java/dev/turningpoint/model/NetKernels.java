@@ -1,6 +1,7 @@
 package dev.turningpoint.model;
 
 import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.kernels.AttentionKernels;
 import dev.turningpoint.kernels.EmbedKernels;
 import dev.turningpoint.kernels.LoraKernels;
@@ -8,18 +9,21 @@ import dev.turningpoint.kernels.MlpKernels;
 import dev.turningpoint.kernels.NormKernels;
 
 /** The kernel families a network launches, loaded once. */
-record NetKernels(EmbedKernels embed, NormKernels norm, AttentionKernels attention, MlpKernels mlp, LoraKernels lora) implements AutoCloseable {
+record NetKernels(EmbedKernels embed, NormKernels norm, AttentionKernels attention, MlpKernels mlp, LoraKernels lora, Resources resources) implements AutoCloseable {
 
     static NetKernels load(Device device) {
-        return new NetKernels(new EmbedKernels(device), new NormKernels(device), new AttentionKernels(device), new MlpKernels(device), new LoraKernels(device));
+        var resources = new Resources();
+        try {
+            return new NetKernels(resources.add(new EmbedKernels(device)), resources.add(new NormKernels(device)), resources.add(new AttentionKernels(device)),
+                    resources.add(new MlpKernels(device)), resources.add(new LoraKernels(device)), resources);
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
+        }
     }
 
     @Override
     public void close() {
-        embed.close();
-        norm.close();
-        attention.close();
-        mlp.close();
-        lora.close();
+        resources.close();
     }
 }

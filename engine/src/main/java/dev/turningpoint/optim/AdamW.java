@@ -3,6 +3,7 @@ package dev.turningpoint.optim;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.OptimKernels;
 import dev.turningpoint.tensor.Parameters;
@@ -27,9 +28,10 @@ public final class AdamW implements AutoCloseable {
     private final OptimKernels kernels;
     private final Parameters parameters;
     private final Settings settings;
+    private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("the gradient norm");
     private final Tensor norm, scratch;
-    private final HostMemory host = HostMemory.allocate(Double.BYTES);
+    private final HostMemory host;
     private long step;
 
     public AdamW(Device device, OptimKernels kernels, Parameters parameters, Settings settings) {
@@ -38,7 +40,13 @@ public final class AdamW implements AutoCloseable {
         this.settings = settings;
         norm = memory.tensor("norm", DType.F64, 1);
         scratch = memory.tensor("scratch", DType.U8, OptimKernels.scratch(parameters.size()));
-        memory.allocate(device);
+        try {
+            host = resources.add(HostMemory.allocate(Double.BYTES));
+            resources.add(memory.allocate(device));
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
+        }
     }
 
     /** Steps done. */
@@ -80,7 +88,6 @@ public final class AdamW implements AutoCloseable {
 
     @Override
     public void close() {
-        memory.close();
-        host.close();
+        resources.close();
     }
 }

@@ -3,6 +3,7 @@ package dev.turningpoint.sampler;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.model.VelocityModel;
@@ -30,6 +31,7 @@ public final class WavefrontSampler implements AutoCloseable {
     private final int capacity;
     private final int branches;
     private final int maxRows;
+    private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("the wave of latents");
     private final Tensor table, wave, velocity, unconditional, logProb, partials, sigma, rowStep, trajectory, condition, noCondition;
     private final HostMemory staging;
@@ -62,10 +64,15 @@ public final class WavefrontSampler implements AutoCloseable {
         rowStep = memory.tensor("step of each row", DType.I32, steps.steps(), rows);
         trajectory = memory.tensor("trajectory of each row", DType.I32, rows);
         condition = memory.tensor("condition of each row", DType.I32, rows, tokens);
-        staging = HostMemory.allocate(Math.max(Math.max(table.bytes(), Math.max(sigma.bytes(), rowStep.bytes())), Math.max(trajectory.bytes(), condition.bytes())));
-        memory.allocate(device);
-        try (Stream stream = device.newStream()) {
-            fillTables(stream);
+        try {
+            staging = resources.add(HostMemory.allocate(Math.max(Math.max(table.bytes(), Math.max(sigma.bytes(), rowStep.bytes())), Math.max(trajectory.bytes(), condition.bytes()))));
+            resources.add(memory.allocate(device));
+            try (Stream stream = device.newStream()) {
+                fillTables(stream);
+            }
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
         }
     }
 
@@ -208,7 +215,6 @@ public final class WavefrontSampler implements AutoCloseable {
 
     @Override
     public void close() {
-        memory.close();
-        staging.close();
+        resources.close();
     }
 }

@@ -3,6 +3,7 @@ package dev.turningpoint.train;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.OptimKernels;
 import dev.turningpoint.kernels.SamplerKernels;
@@ -43,6 +44,7 @@ public final class Pretrainer implements AutoCloseable {
     private final RunConfig config;
     private final RunConfig.Pretrain pretrain;
     private final TrainingImages images;
+    private final Resources resources = new Resources();
     private final GlyphModel model;
     private final SamplerKernels sampler;
     private final OptimKernels optimKernels;
@@ -82,27 +84,33 @@ public final class Pretrainer implements AutoCloseable {
         this.images = images;
         this.microBatch = Math.min(microBatch, pretrain.batch());
         DType type = config.storage() == RunConfig.Storage.BF16 ? DType.BF16 : DType.F32;
-        model = new GlyphModel(device, new GlyphModel.Options(shape, type, 1, this.microBatch, GlyphModel.Trains.EVERYTHING, null,
-                EnumSet.of(Parameters.Keep.MOMENTS, Parameters.Keep.AVERAGE)));
-        sampler = new SamplerKernels(device);
-        optimKernels = new OptimKernels(device);
-        optimizer = new AdamW(device, optimKernels, model.trained(), new AdamW.Settings(pretrain.beta1(), pretrain.beta2(), pretrain.eps(), pretrain.weightDecay(),
-                pretrain.maxGradNorm(), pretrain.emaDecay(), 1));
-        stream = device.newStream();
-        int n = shape.latentSize();
-        int batch = pretrain.batch();
-        picture = memory.tensor("pictures", DType.F32, batch, n);
-        tokens = memory.tensor("words", DType.I32, batch, shape.tokens());
-        sigma = memory.tensor("sigma", DType.F32, batch);
-        sample = memory.tensor("sample numbers", DType.I32, batch);
-        noisy = memory.tensor("noisy pictures", DType.F32, batch, n);
-        velocity = memory.tensor("velocity", type, this.microBatch, n);
-        gradient = memory.tensor("velocity gradient", type, this.microBatch, n);
-        loss = memory.tensor("loss", DType.F32, batch);
-        lossScratch = memory.tensor("loss partials", DType.F32, SamplerKernels.scratch(batch, n) / 4 + 1);
-        memory.allocate(device);
-        readBack = HostMemory.allocate(loss.bytes());
-        initialise();
+        try {
+            stream = resources.add(device.newStream());
+            model = resources.add(new GlyphModel(device, new GlyphModel.Options(shape, type, 1, this.microBatch, GlyphModel.Trains.EVERYTHING, null,
+                    EnumSet.of(Parameters.Keep.MOMENTS, Parameters.Keep.AVERAGE))));
+            sampler = resources.add(new SamplerKernels(device));
+            optimKernels = resources.add(new OptimKernels(device));
+            optimizer = resources.add(new AdamW(device, optimKernels, model.trained(), new AdamW.Settings(pretrain.beta1(), pretrain.beta2(), pretrain.eps(), pretrain.weightDecay(),
+                    pretrain.maxGradNorm(), pretrain.emaDecay(), 1)));
+            int n = shape.latentSize();
+            int batch = pretrain.batch();
+            picture = memory.tensor("pictures", DType.F32, batch, n);
+            tokens = memory.tensor("words", DType.I32, batch, shape.tokens());
+            sigma = memory.tensor("sigma", DType.F32, batch);
+            sample = memory.tensor("sample numbers", DType.I32, batch);
+            noisy = memory.tensor("noisy pictures", DType.F32, batch, n);
+            velocity = memory.tensor("velocity", type, this.microBatch, n);
+            gradient = memory.tensor("velocity gradient", type, this.microBatch, n);
+            loss = memory.tensor("loss", DType.F32, batch);
+            lossScratch = memory.tensor("loss partials", DType.F32, SamplerKernels.scratch(batch, n) / 4 + 1);
+            readBack = resources.add(HostMemory.allocate(loss.bytes()));
+            resources.add(memory.allocate(device));
+            resources.add(stream::synchronize);   // first of all: what is still copied needs its memory
+            initialise();
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
+        }
     }
 
     private void initialise() {
@@ -122,16 +130,18 @@ public final class Pretrainer implements AutoCloseable {
      * @param progress called after every step
      */
     public void run(Consumer<Progress> progress, BooleanSupplier stop) throws InterruptedException {
-        List<Batch> batches = new ArrayList<>();
         BlockingQueue<Batch> empty = new ArrayBlockingQueue<>(AHEAD);
         BlockingQueue<Batch> full = new ArrayBlockingQueue<>(AHEAD);
-        for (int i = 0; i < AHEAD; i++) {
-            var batch = new Batch(pretrain.batch(), model.config());
-            batches.add(batch);
-            empty.add(batch);
-        }
-        Thread painter = Thread.ofPlatform().daemon().name("pictures").start(() -> draw(step, empty, full));
-        try {
+        try (var work = new Resources()) {
+            for (int i = 0; i < AHEAD; i++) {
+                empty.add(work.add(new Batch(pretrain.batch(), model.config())));
+            }
+            work.add(stream::synchronize);
+            Thread painter = Thread.ofPlatform().daemon().name("pictures").start(() -> draw(step, empty, full));
+            work.add(() -> {
+                painter.interrupt();
+                painter.join();
+            });
             while (step < pretrain.steps() && !stop.getAsBoolean()) {
                 Batch batch = full.take();
                 if (batch.failure != null) {
@@ -143,11 +153,6 @@ public final class Pretrainer implements AutoCloseable {
                 empty.add(batch);
                 progress.accept(progress(began));
             }
-        } finally {
-            painter.interrupt();
-            painter.join();
-            stream.synchronize();
-            batches.forEach(Batch::close);
         }
     }
 
@@ -312,12 +317,6 @@ public final class Pretrainer implements AutoCloseable {
 
     @Override
     public void close() {
-        readBack.close();
-        memory.close();
-        model.close();
-        sampler.close();
-        optimizer.close();
-        optimKernels.close();
-        stream.close();
+        resources.close();
     }
 }

@@ -3,6 +3,7 @@ package dev.turningpoint.train;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Event;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.reward.Reward;
@@ -24,6 +25,7 @@ final class RolloutRewards implements AutoCloseable {
     private final int trajectories;
     private final int height;
     private final int width;
+    private final Resources resources = new Resources();
     private final HostMemory images;
     private final Event[] done;
 
@@ -35,10 +37,15 @@ final class RolloutRewards implements AutoCloseable {
         this.trajectories = trajectories;
         this.height = height;
         this.width = width;
-        images = HostMemory.allocate(4L * trajectories * sampler.branches() * height * width);
         done = new Event[(trajectories + sampler.capacity() - 1) / sampler.capacity()];
-        for (int i = 0; i < done.length; i++) {
-            done[i] = device.newEvent();
+        try {
+            images = resources.add(HostMemory.allocate(4L * trajectories * sampler.branches() * height * width));
+            for (int i = 0; i < done.length; i++) {
+                done[i] = resources.add(device.newEvent());
+            }
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
         }
     }
 
@@ -51,8 +58,19 @@ final class RolloutRewards implements AutoCloseable {
      * @param store      receives latents and log-probabilities; null: not kept
      */
     float[] run(List<String> prompts, int[] conditions, int first, long seed, TrajectoryStore store) {
-        int tokens = conditions.length / trajectories, capacity = sampler.capacity();
         List<CompletableFuture<float[]>> scores = new ArrayList<>();
+        try {
+            rollOut(prompts, conditions, first, seed, store, scores);
+        } catch (RuntimeException | Error e) {
+            scores.forEach(score -> score.handle((_, _) -> null).join());   // they read the images, which are about to be closed
+            throw e;
+        }
+        return rewards(prompts, first, scores);
+    }
+
+    /** Denoises all parts; {@code scores} receives those of each part. */
+    private void rollOut(List<String> prompts, int[] conditions, int first, long seed, TrajectoryStore store, List<CompletableFuture<float[]>> scores) {
+        int tokens = conditions.length / trajectories, capacity = sampler.capacity();
         for (int part = 0; part < done.length; part++) {
             int from = part * capacity, count = Math.min(capacity, trajectories - from);
             var keys = new int[count];
@@ -65,6 +83,10 @@ final class RolloutRewards implements AutoCloseable {
             }
         }
         scores.add(score(done.length - 1, prompts));
+    }
+
+    private float[] rewards(List<String> prompts, int first, List<CompletableFuture<float[]>> scores) {
+        int capacity = sampler.capacity();
         int n = sampler.steps().window();
         var rewards = new float[trajectories * (n + 1)];
         for (int part = 0; part < done.length; part++) {
@@ -107,9 +129,6 @@ final class RolloutRewards implements AutoCloseable {
 
     @Override
     public void close() {
-        for (Event event : done) {
-            event.close();
-        }
-        images.close();
+        resources.close();
     }
 }

@@ -7,7 +7,9 @@ import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.grpo.PolicyUpdate;
 import dev.turningpoint.grpo.UpdateStatistics;
@@ -53,6 +55,7 @@ public final class Trainer implements AutoCloseable {
     private final Reward reward;
     private final Prompts prompts;
     private final List<String> heldOut;
+    private final Resources resources = new Resources();
     private final GlyphModel model;
     private final SamplerKernels samplerKernels;
     private final GrpoKernels grpoKernels;
@@ -95,36 +98,41 @@ public final class Trainer implements AutoCloseable {
         this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep());
         train = config.train();
         GlyphConfig shape = config.model().glyph();
-        model = new GlyphModel(device, options(config, shape));
-        samplerKernels = new SamplerKernels(device);
-        grpoKernels = new GrpoKernels(device);
-        creditKernels = new CreditKernels(device);
-        optimKernels = new OptimKernels(device);
-        stream = device.newStream();
         try {
+            stream = resources.add(device.newStream());
+            model = resources.add(new GlyphModel(device, options(config, shape)));
+            samplerKernels = resources.add(new SamplerKernels(device));
+            grpoKernels = resources.add(new GrpoKernels(device));
+            creditKernels = resources.add(new CreditKernels(device));
+            optimKernels = resources.add(new OptimKernels(device));
             load();
-        } catch (RuntimeException | Error e) {   // a missing or damaged file, most likely: the caller gets no trainer to close
-            closeModel();
+
+            var s = config.sampler();
+            steps = s.stepTable();
+            CreditOptions credits = config.credit().options();
+            int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
+            store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize()));
+            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch()));
+            rollout = resources.add(new RolloutRewards(device, sampler, reward, stream, trajectories, shape.height(), shape.width()));
+            credit = resources.add(new CreditAssigner(device, creditKernels, credits, trajectories, steps.window()));
+            heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts()).stream().map(Prompt::target).toList();
+            evaluationSampler = resources.add(new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
+                    Math.min(heldOut.size(), model.maxBatch()), false, model.maxBatch()));
+            evaluation = resources.add(new RolloutRewards(device, evaluationSampler, reward, stream, heldOut.size(), shape.height(), shape.width()));
+            policy = resources.add(new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
+                    new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
+                    trajectories / train.updatesPerIteration() * steps.window()));
+            optimizer = resources.add(new AdamW(device, optimKernels, model.trained(),
+                    new AdamW.Settings(train.beta1(), train.beta2(), train.eps(), train.weightDecay(), train.maxGradNorm(), train.emaDecay(), train.emaInterval())));
+            resources.add(stream::synchronize);   // first of all: what is still copied needs its memory
+        } catch (RuntimeException | Error e) {   // a damaged file or too little memory, most likely: the caller gets no trainer to close
+            resources.closeAfter(e);
+            if (e instanceof GpuException g && g.error().equals("CUDA_ERROR_OUT_OF_MEMORY")) {
+                long wave = config.sampler().waveMemory();
+                throw g.withAdvice("Lower sampler.wave_memory (now " + (wave == 0 ? "unlimited" : wave + " MB") + ") or train.micro_batch (now " + train.microBatch() + ").");
+            }
             throw e;
         }
-
-        var s = config.sampler();
-        steps = s.stepTable();
-        CreditOptions credits = config.credit().options();
-        int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
-        store = new TrajectoryStore(device, trajectories, steps.window(), model.latentSize());
-        sampler = new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch());
-        rollout = new RolloutRewards(device, sampler, reward, stream, trajectories, shape.height(), shape.width());
-        credit = new CreditAssigner(device, creditKernels, credits, trajectories, steps.window());
-        heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts()).stream().map(Prompt::target).toList();
-        evaluationSampler = new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
-                Math.min(heldOut.size(), model.maxBatch()), false, model.maxBatch());
-        evaluation = new RolloutRewards(device, evaluationSampler, reward, stream, heldOut.size(), shape.height(), shape.width());
-        policy = new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
-                new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
-                trajectories / train.updatesPerIteration() * steps.window());
-        optimizer = new AdamW(device, optimKernels, model.trained(),
-                new AdamW.Settings(train.beta1(), train.beta2(), train.eps(), train.weightDecay(), train.maxGradNorm(), train.emaDecay(), train.emaInterval()));
     }
 
     private static GlyphModel.Options options(RunConfig config, GlyphConfig shape) {
@@ -388,23 +396,6 @@ public final class Trainer implements AutoCloseable {
 
     @Override
     public void close() {
-        optimizer.close();
-        policy.close();
-        credit.close();
-        evaluation.close();
-        rollout.close();
-        evaluationSampler.close();
-        sampler.close();
-        store.close();
-        closeModel();
-    }
-
-    private void closeModel() {
-        model.close();
-        samplerKernels.close();
-        grpoKernels.close();
-        creditKernels.close();
-        optimKernels.close();
-        stream.close();
+        resources.close();
     }
 }

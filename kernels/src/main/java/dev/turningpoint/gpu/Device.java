@@ -62,7 +62,12 @@ public final class Device implements AutoCloseable {
             check(Cuda.cuDeviceTotalMem_v2(bytes, device), "cuDeviceTotalMem");
             check(Cuda.cuDevicePrimaryCtxRetain(pointer, device), "cuDevicePrimaryCtxRetain(device " + ordinal + ")");
             var opened = new Device(device, pointer.get(ValueLayout.ADDRESS, 0), text.getString(0), bytes.get(ValueLayout.JAVA_LONG, 0));
-            opened.attach();
+            try {
+                opened.attach();
+            } catch (RuntimeException e) {
+                Cuda.cuDevicePrimaryCtxRelease_v2(device);
+                throw e;
+            }
             return opened;
         }
     }
@@ -224,18 +229,28 @@ public final class Device implements AutoCloseable {
     @Override
     public void close() {
         if (closed) return;
-        attach();
+        try (var last = new Resources()) {
+            last.add(() -> check(Cuda.cuDevicePrimaryCtxRelease_v2(ordinal), "cuDevicePrimaryCtxRelease"));
+            last.add(() -> closed = true);
+            last.add(this::closeCublas);
+            attach();
+            closeLeaks(last);
+        }
+    }
+
+    private void closeLeaks(Resources last) {
         var leaks = Set.copyOf(allocations);
         if (!leaks.isEmpty())
             LOG.log(System.Logger.Level.WARNING, leaks.size() + (leaks.size() == 1 ? " allocation" : " allocations") + " of device memory (" + Sizes.of(allocated())
                     + ") not closed before the device:\n" + outstanding());
-        leaks.forEach(DeviceMemory::close);
-        synchronized (this) {
-            if (cublas != null) CublasLt.cublasLtDestroy(cublas);
-            cublas = null;
-        }
-        closed = true;
-        check(Cuda.cuDevicePrimaryCtxRelease_v2(ordinal), "cuDevicePrimaryCtxRelease");
+        leaks.forEach(last::add);
+    }
+
+    private synchronized void closeCublas() {
+        if (cublas == null) return;
+        int status = CublasLt.cublasLtDestroy(cublas);
+        cublas = null;
+        if (status != 0) throw GpuException.cublas(status, "cublasLtDestroy");
     }
 
     /** The cuBLASLt handle of this device, made at the first matrix product. */

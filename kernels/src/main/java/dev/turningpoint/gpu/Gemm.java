@@ -46,7 +46,7 @@ public final class Gemm implements AutoCloseable {
     private final MemorySegment scales;  // alpha, beta
     private final MemorySegment alpha, beta;
     private final MemorySegment number;  // the attribute being set
-    private final DeviceMemory workspace;
+    private final Resources resources = new Resources();
     private final long workspaceAddress, workspaceBytes;
     private final Shape firstShape, secondShape, resultShape;
     private long biasAddress;
@@ -98,24 +98,28 @@ public final class Gemm implements AutoCloseable {
         resultShape = new Shape();
         MemorySegment pointer = arena.allocate(ValueLayout.ADDRESS);
 
-        check(CublasLt.cublasLtMatmulDescCreate(pointer, CublasLt.CUBLAS_COMPUTE_32F(), CublasLt.CUDA_R_32F()), "cublasLtMatmulDescCreate");
-        operation = pointer.get(ValueLayout.ADDRESS, 0);
-        describe(CublasLt.CUBLASLT_MATMUL_DESC_TRANSA(), transB ? CublasLt.CUBLAS_OP_T() : CublasLt.CUBLAS_OP_N());
-        describe(CublasLt.CUBLASLT_MATMUL_DESC_TRANSB(), transA ? CublasLt.CUBLAS_OP_T() : CublasLt.CUBLAS_OP_N());
-        if (bias) {
-            describe(CublasLt.CUBLASLT_MATMUL_DESC_EPILOGUE(), CublasLt.CUBLASLT_EPILOGUE_BIAS());
-            biasTo(ALIGNMENT);  // cuBLASLt chooses no algorithm for a bias that is nowhere
+        try {
+            check(CublasLt.cublasLtMatmulDescCreate(pointer, CublasLt.CUBLAS_COMPUTE_32F(), CublasLt.CUDA_R_32F()), "cublasLtMatmulDescCreate");
+            operation = pointer.get(ValueLayout.ADDRESS, 0);
+            resources.add(() -> check(CublasLt.cublasLtMatmulDescDestroy(operation), "cublasLtMatmulDescDestroy"));
+            describe(CublasLt.CUBLASLT_MATMUL_DESC_TRANSA(), transB ? CublasLt.CUBLAS_OP_T() : CublasLt.CUBLAS_OP_N());
+            describe(CublasLt.CUBLASLT_MATMUL_DESC_TRANSB(), transA ? CublasLt.CUBLAS_OP_T() : CublasLt.CUBLAS_OP_N());
+            if (bias) {
+                describe(CublasLt.CUBLASLT_MATMUL_DESC_EPILOGUE(), CublasLt.CUBLASLT_EPILOGUE_BIAS());
+                biasTo(ALIGNMENT);  // cuBLASLt chooses no algorithm for a bias that is nowhere
+            }
+
+            long rows = Math.max(rowsPerSample, FEWEST_ROWS);
+            first = layout(pointer, b, firstShape, transB ? k : n, transB ? n : k, transB ? k : n);
+            second = layout(pointer, a, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k);
+            result = layout(pointer, out, resultShape, n, rows, n);
+
+            workspaceBytes = choose(arena, pointer);
+            workspaceAddress = workspaceBytes == 0 ? 0 : resources.add(device.allocate(workspaceBytes, "workspace of " + this)).address();
+        } catch (RuntimeException | Error e) {
+            resources.closeAfter(e);
+            throw e;
         }
-
-        long rows = Math.max(rowsPerSample, FEWEST_ROWS);
-        first = layout(pointer, b, firstShape, transB ? k : n, transB ? n : k, transB ? k : n);
-        second = layout(pointer, a, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k);
-        result = layout(pointer, out, resultShape, n, rows, n);
-
-        long needed = choose(arena, pointer);
-        workspace = needed == 0 ? null : device.allocate(needed, "workspace of " + this);
-        workspaceAddress = needed == 0 ? 0 : workspace.address();
-        workspaceBytes = needed;
     }
 
     private MemorySegment layout(MemorySegment pointer, DType type, Shape shape, long rows, long columns, long leading) {
@@ -124,14 +128,17 @@ public final class Gemm implements AutoCloseable {
         shape.rows = rows;
         shape.columns = columns;
         shape.leading = leading;
-        return pointer.get(ValueLayout.ADDRESS, 0);
+        MemorySegment layout = pointer.get(ValueLayout.ADDRESS, 0);
+        resources.add(() -> check(CublasLt.cublasLtMatrixLayoutDestroy(layout), "cublasLtMatrixLayoutDestroy"));
+        return layout;
     }
 
     /** Takes the algorithm that cuBLASLt thinks fastest; returns the workspace it needs. */
     private long choose(Arena arena, MemorySegment pointer) {
         check(CublasLt.cublasLtMatmulPreferenceCreate(pointer), "cublasLtMatmulPreferenceCreate");
         MemorySegment preference = pointer.get(ValueLayout.ADDRESS, 0);
-        try {
+        try (var chosen = new Resources()) {
+            chosen.add(() -> check(CublasLt.cublasLtMatmulPreferenceDestroy(preference), "cublasLtMatmulPreferenceDestroy"));
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(), MAX_WORKSPACE, 8);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK(), CublasLt.CUBLASLT_REDUCTION_SCHEME_NONE(), 4);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES(), ALIGNMENT, 4);
@@ -140,14 +147,10 @@ public final class Gemm implements AutoCloseable {
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES(), ALIGNMENT, 4);
             MemorySegment found = arena.allocate(cublasLtMatmulHeuristicResult_t.layout()), count = arena.allocate(ValueLayout.JAVA_INT);
             int status = CublasLt.cublasLtMatmulAlgoGetHeuristic(library, operation, first, second, result, result, preference, 1, found, count);
-            if (status != 0 || count.get(ValueLayout.JAVA_INT, 0) == 0) {
-                release();
-                throw status != 0 ? GpuException.cublas(status, "choosing an algorithm for " + this) : new GpuException("cuBLASLt has no algorithm for " + this + ".");
-            }
+            if (status != 0) throw GpuException.cublas(status, "choosing an algorithm for " + this);
+            if (count.get(ValueLayout.JAVA_INT, 0) == 0) throw new GpuException("cuBLASLt has no algorithm for " + this + ".");
             algorithm.copyFrom(cublasLtMatmulHeuristicResult_t.algo(found));
             return cublasLtMatmulHeuristicResult_t.workspaceSize(found);
-        } finally {
-            CublasLt.cublasLtMatmulPreferenceDestroy(preference);
         }
     }
 
@@ -226,23 +229,15 @@ public final class Gemm implements AutoCloseable {
         check(CublasLt.cublasLtMatrixLayoutSetAttribute(layout, attribute, number, size), "cublasLtMatrixLayoutSetAttribute");
     }
 
-    private static void check(int status, String call) {
-        if (status != 0) throw GpuException.cublas(status, call);
-    }
-
-    private void release() {
-        CublasLt.cublasLtMatrixLayoutDestroy(first);
-        CublasLt.cublasLtMatrixLayoutDestroy(second);
-        CublasLt.cublasLtMatrixLayoutDestroy(result);
-        CublasLt.cublasLtMatmulDescDestroy(operation);
+    private void check(int status, String call) {
+        if (status != 0) throw GpuException.cublas(status, call + " for " + this);
     }
 
     @Override
     public void close() {
         if (closed) return;
         closed = true;
-        release();
-        if (workspace != null) workspace.close();
+        resources.close();
     }
 
     @Override

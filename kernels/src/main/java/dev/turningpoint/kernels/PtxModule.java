@@ -16,9 +16,18 @@ final class PtxModule implements AutoCloseable {
         module = device.load(file, text(file));
     }
 
-    /** The kernel with exactly this entry name. */
+    /** The kernel with exactly this entry name. A module of which a kernel cannot be had is of no use: it is closed. */
     Kernel kernel(String entry) {
-        return module.kernel(entry);
+        try {
+            return module.kernel(entry);
+        } catch (RuntimeException | Error e) {
+            try {
+                module.close();
+            } catch (RuntimeException closing) {
+                e.addSuppressed(closing);
+            }
+            throw e;
+        }
     }
 
     /** The kernel {@code name} for both storage types. */
