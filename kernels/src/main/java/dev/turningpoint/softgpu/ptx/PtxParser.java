@@ -212,6 +212,8 @@ public final class PtxParser {
         private final Token first;
         private final Code code = new Code();
         private SourceLine source;
+        /** The last {@code .loc} of each file, line and column. */
+        private final Map<List<Long>, SourceLine> places = new HashMap<>();
         private final Deque<Scope> scopes = new ArrayDeque<>();
         private int scopeCount;
 
@@ -353,14 +355,23 @@ public final class PtxParser {
             }
         }
 
-        /** {@code .loc file line column}; of inlined code this is the line within the callee, and the caller's that follows is passed over. */
+        /**
+         * {@code .loc file line column}, of inlined code followed by {@code , function_name label, inlined_at file line column}; the place it was inlined at had a
+         * {@code .loc} of its own before, which may say the same of itself.
+         */
         private void location(Token t) {
             Token number = next();
-            String file = files.get(number(number));
-            if (file == null) throw error(number, ".loc of unknown file " + number);
-            int line = (int) number(next());
-            if (line > 0) source = new SourceLine(file, line);   // line 0: the compiler's own code, counted to the line before it
-            skipLine(t);
+            long file = number(number), line = number(next()), column = number(next());
+            if (files.get(file) == null) throw error(number, ".loc of unknown file " + number);
+            SourceLine caller = null;
+            while (peek().kind() != Kind.END && peek().line() == t.line())
+                if (next().is("inlined_at")) {
+                    var at = List.of(number(next()), number(next()), number(next()));
+                    caller = places.containsKey(at) || !files.containsKey(at.get(0)) ? places.get(at) : new SourceLine(files.get(at.get(0)), at.get(1).intValue());
+                }
+            if (line == 0) return;   // the compiler's own code, counted to the line before it
+            source = new SourceLine(files.get(file), (int) line, caller);
+            places.put(List.of(file, line, column), source);
         }
 
         private void label(Token t) {

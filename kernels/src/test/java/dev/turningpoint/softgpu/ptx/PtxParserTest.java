@@ -97,11 +97,16 @@ class PtxParserTest {
                     .loc 1 0 5
                     mov.u32 %r1, 4;
                     .loc 2 21 5, function_name $L__info_string0 + 12, inlined_at 1 243 5
+                    mov.u32 %r1, 5;
+                    .loc 3 7 1, function_name $L__info_string0, inlined_at 2 21 5
+                    mov.u32 %r1, 6;
+                    .loc 2 22 5
                     ret;
                 }
                 .entry g() { ret; }
                 .file 1 "/some/where/norm.cu"
                 .file 2 "columns.cuh", 1700000000, 4711
+                .file 3 "/cuda/include/atomics.h"
                 .section .debug_str
                 {
                 $L__info_string0:
@@ -109,8 +114,11 @@ class PtxParserTest {
                 }
                 """).kernel("f");
         var norm = new SourceLine("norm.cu", 237);
-        var columns = new SourceLine("columns.cuh", 20);
-        assertEquals(java.util.Arrays.asList(null, norm, columns, columns, new SourceLine("columns.cuh", 21)),
+        var columns = new SourceLine("columns.cuh", 20, new SourceLine("norm.cu", 242));
+        var next = new SourceLine("columns.cuh", 21, new SourceLine("norm.cu", 243));
+        var atomic = new SourceLine("atomics.h", 7, next);
+        assertEquals("atomics.h:7, inlined at columns.cuh:21, inlined at norm.cu:243", atomic.toString());
+        assertEquals(java.util.Arrays.asList(null, norm, columns, columns, next, atomic, new SourceLine("columns.cuh", 22)),
                 k.instructions().stream().map(Instruction::source).toList());
     }
 
