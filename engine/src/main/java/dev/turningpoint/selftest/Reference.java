@@ -2,6 +2,7 @@ package dev.turningpoint.selftest;
 
 import dev.turningpoint.kernels.cases.Buffer;
 import dev.turningpoint.kernels.cases.KernelCase;
+import dev.turningpoint.kernels.cases.KernelCases;
 import java.io.BufferedInputStream;
 import java.io.DataInputStream;
 import java.io.IOException;
@@ -117,7 +118,7 @@ final class Reference implements AutoCloseable {
             boolean wanted = name.equals(c.name());
             if (!error.isEmpty()) throw new ReferenceException(wanted ? error : name + ": " + error);
             var content = new LinkedHashMap<Buffer, MemorySegment>();
-            for (Buffer b : ReferenceProcess.only(name).buffers()) {
+            for (Buffer b : KernelCases.get(name).buffers()) {
                 if (!b.isResult()) continue;
                 MemorySegment segment = wanted ? arena.allocate(b.bytes(), 64) : null;
                 for (long at = 0; at < b.bytes(); at += piece.length) {

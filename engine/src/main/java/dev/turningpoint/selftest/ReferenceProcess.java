@@ -31,13 +31,14 @@ final class ReferenceProcess {
         try (var device = Device.open(); var stream = device.newStream(); var launchers = new Launchers(device)) {
             for (String name : names) {
                 out.writeUTF(name);
-                try (var run = new CaseRun(only(name), launchers, stream); Arena arena = Arena.ofConfined()) {
+                KernelCase c = KernelCases.get(name);
+                try (var run = new CaseRun(c, launchers, stream); Arena arena = Arena.ofConfined()) {
                     run.fill();
                     run.mark();
                     run.launch();
                     stream.synchronize();
                     out.writeUTF("");
-                    for (Buffer b : only(name).buffers()) if (b.isResult()) write(run.read(b, arena), out);
+                    for (Buffer b : c.buffers()) if (b.isResult()) write(run.read(b, arena), out);
                 } catch (RuntimeException e) {
                     out.writeUTF(String.valueOf(e.getMessage()).lines().findFirst().orElse(e.toString()));
                     throw e;                                           // after a fault the device is of no more use
@@ -47,10 +48,6 @@ final class ReferenceProcess {
         } finally {
             out.flush();
         }
-    }
-
-    static KernelCase only(String name) {
-        return KernelCases.named(name).stream().filter(c -> c.name().equals(name)).findFirst().orElseThrow();
     }
 
     private static void write(MemorySegment content, DataOutputStream out) throws IOException {

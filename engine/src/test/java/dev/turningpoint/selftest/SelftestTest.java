@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turningpoint.kernels.cases.KernelCase;
+import dev.turningpoint.kernels.cases.KernelCases;
 import dev.turningpoint.softgpu.driver.Stubs;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
@@ -21,8 +22,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** The comparison with a reference in another process: that it agrees, that it finds what is wrong, and what becomes of a reference that ends, hangs or fails. */
 class SelftestTest {
     private static final Selftest.Progress QUIET = (_, _, _, _) -> { };
-    private static final List<KernelCase> CASES = List.of(ReferenceProcess.only("mlp.add_f32.small"), ReferenceProcess.only("credit.credit_scan.small"),
-            ReferenceProcess.only("mlp.gelu_bf16.small"));
+    private static final List<KernelCase> CASES = List.of(KernelCases.get("mlp.add_f32.small"), KernelCases.get("credit.credit_scan.small"),
+            KernelCases.get("mlp.gelu_bf16.small"));
 
     /** The same engine in both processes: the same bits, whatever the tolerance. */
     @Test
