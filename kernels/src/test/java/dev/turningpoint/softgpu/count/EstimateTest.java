@@ -1,6 +1,7 @@
 package dev.turningpoint.softgpu.count;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turningpoint.softgpu.count.Roofline.Part;
@@ -8,11 +9,15 @@ import dev.turningpoint.softgpu.jit.Launch;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
 import dev.turningpoint.softgpu.ptx.PtxModule;
 import dev.turningpoint.softgpu.ptx.PtxParser;
+import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -90,6 +95,16 @@ class EstimateTest {
                 ptxas info    : Used 255 registers, used 0 barriers
                 """);
         assertEquals(Map.of("one", new Resources(38, 8448, 0), "two", new Resources(255, 0, 28)), r);
+    }
+
+    /** A kernel that is none of the project's is assembled where there is a ptxas, and unknown elsewhere. */
+    @Test
+    void otherKernelsAreAssembled() {
+        var module = PtxParser.parse("add", ADD);
+        boolean ptxas = Stream.of(System.getenv("PATH").split(File.pathSeparator)).anyMatch(f -> Files.isExecutable(Path.of(f, "ptxas")));
+        Resources r = Resources.of(module, module.kernel("add"), Gpu.H100);
+        if (ptxas) assertTrue(r.registers() > 0 && r.registers() < 32 && r.shared() == 0 && r.spills() == 0, r.toString());
+        else assertNull(r);
     }
 
     /** Every kernel of every file has its row on each of the three, its shared memory is what the PTX declares, and none spills. */
