@@ -24,6 +24,7 @@ final class Command implements Task {
     // kernel
     private Function.Variant code;
     private int gx, gy, gz;
+    private boolean cooperative;
     private long params, paramsCapacity;
     private MemorySegment graphParams;  // keeps a captured command's parameters alive
 
@@ -66,7 +67,7 @@ final class Command implements Task {
         this.gy = gy;
         this.gz = gz;
         var list = code.function.kernel.params();
-        long to = buffer(code.function.kernel.paramBytes());
+        long to = buffer(code.function.kernel.bufferBytes());
         if (pointers == 0) {
             Raw.copy(to, packed, Math.min(packedBytes, code.function.kernel.paramBytes()));
         } else {
@@ -79,8 +80,13 @@ final class Command implements Task {
                 else Raw.copy(to + p.offset(), from, p.size());
             }
         }
+        if (code.function.kernel.syncsGrid()) Raw.putLong(to + code.function.kernel.workspaceOffset(), 0);
+        cooperative = false;
         kind = Kind.KERNEL;
     }
+
+    /** The blocks of the kernel run side by side. */
+    void cooperative() { cooperative = true; }
 
     /** @param stage whether the source may change as soon as the call returns */
     void copy(long target, long source, long bytes, boolean stage) {
@@ -162,7 +168,7 @@ final class Command implements Task {
                 int fault;
                 if (!code.function.module.isLoaded()) throw Code.INVALID_HANDLE.error("a graph launches " + code.function.kernel.name() + ", whose module was unloaded");
                 try {
-                    fault = code.launch(self, this, gx, gy, gz, params);
+                    fault = cooperative && code.function.kernel.syncsGrid() ? code.launchTogether(self, gx, gy, gz, params) : code.launch(self, this, gx, gy, gz, params);
                 } catch (KernelFault e) {
                     failKernel(self.stream().context, code(e.kind()), e.getMessage());
                     return;

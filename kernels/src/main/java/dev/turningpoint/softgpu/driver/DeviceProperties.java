@@ -46,6 +46,7 @@ final class DeviceProperties {
             case 75 -> ARCHITECTURE / 10;                // compute capability
             case 76 -> ARCHITECTURE % 10;
             case 81 -> (int) Function.MOST_SHARED + 1024;
+            case 95 -> 1;                                // cooperative launch
             case 97 -> (int) Function.MOST_SHARED;
             case 99 -> 1;                                // cuMemHostRegister
             case 106 -> 32;                              // blocks per multiprocessor

@@ -700,9 +700,7 @@ public final class DriverFunctions {
         Context.current();
         Function f = Handles.get(function, Function.class);
         require(out != 0 && blockSize > 0 && dynamicShared >= 0, "block of " + blockSize + " threads");
-        long shared = f.kernel.staticShared() + dynamicShared + 1024;
-        boolean fits = blockSize <= f.kernel.maxThreads() && dynamicShared <= f.dynamicShared;
-        Raw.putInt(out, !fits ? 0 : (int) Math.min(Math.min(2048 / ((blockSize + 31) / 32 * 32), 32), (Function.MOST_SHARED + 1024) / shared));
+        Raw.putInt(out, f.blocksAtOnce(blockSize, dynamicShared));
         return 0;
     }
 
@@ -780,8 +778,25 @@ public final class DriverFunctions {
     }
 
     static int cuLaunchCooperativeKernel(long function, int gx, int gy, int gz, int bx, int by, int bz, int shared, long stream, long params) {
-        Context.current();
-        throw Code.NOT_SUPPORTED.error("cooperative launches: blocks that wait for each other");
+        Context c = Context.current();
+        Function f = Handles.get(function, Function.class);
+        StreamQueue s = c.stream(stream);
+        checkLaunch(f, gx, gy, gz, bx, by, bz, shared);
+        if (params == 0 && !f.kernel.params().isEmpty()) throw Code.INVALID_VALUE.error("no parameters given, the kernel has " + f.kernel.params().size());
+        long most = (long) f.blocksAtOnce(bx * by * bz, shared) * Workers.THREADS, blocks = (long) gx * gy * gz;
+        if (blocks > most) throw Code.COOPERATIVE_LAUNCH_TOO_LARGE.error(f.kernel.name() + ": " + blocks + " blocks that wait for each other; " + most + " can be on the device at once");
+        Function.Variant code = f.variant(bx, by, bz, shared);
+        Command command = s.begin();
+        boolean done = false;
+        try {
+            command.kernel(code, gx, gy, gz, params, 0, 0);
+            command.cooperative();
+            done = true;
+        } finally {
+            if (!done) s.abort();
+        }
+        s.commit(command);
+        return 0;
     }
 
     // ---- capture and graphs

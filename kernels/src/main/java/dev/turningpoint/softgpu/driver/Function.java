@@ -45,6 +45,12 @@ final class Function {
         dynamicShared = (int) Math.max(0, DEFAULT_SHARED - kernel.staticShared());
     }
 
+    /** Blocks of a shape that are on one multiprocessor at once, by its threads and shared memory. */
+    int blocksAtOnce(int threads, long dynamicShared) {
+        if (threads > kernel.maxThreads() || dynamicShared > this.dynamicShared) return 0;
+        return (int) Math.min(Math.min(2048 / ((threads + 31) / 32 * 32), 32), (MOST_SHARED + 1024) / (kernel.staticShared() + dynamicShared + 1024));
+    }
+
     /** Ready for one block shape. */
     abstract static class Variant {
         final Function function;
@@ -68,6 +74,59 @@ final class Function {
             return stream.job.run(stream, command, (long) gx * gy * gz);
         }
 
+        /**
+         * As {@link #launch} for a kernel whose blocks wait for each other: they take turns until all have ended.
+         */
+        final int launchTogether(StreamQueue.Executor stream, int gx, int gy, int gz, long params) {
+            int blocks = gx * gy * gz;
+            try (Arena arena = Arena.ofShared()) {
+                long workspace = arena.allocate(64, 64).address(), at = params + function.kernel.workspaceOffset();
+                Memory.VARIABLES.register(workspace, 64);
+                Raw.putLong(at, workspace);
+                try {
+                    Turn[] turns = new Turn[blocks];
+                    for (int b = 0; b < blocks; b++) turns[b] = turn(params, b, gx, gy, gz, arena);
+                    boolean[] ended = new boolean[blocks];
+                    var task = new Task() {
+                        @Override
+                        public int run(ComputeThread thread, long first, long end) {
+                            for (int b = (int) first; b < end; b++) {
+                                int code = ended[b] ? CompiledKernel.OK : turns[b].take();
+                                if (code > 0) return code;
+                                ended[b] = code == CompiledKernel.OK;
+                            }
+                            return CompiledKernel.OK;
+                        }
+
+                        @Override
+                        public float nanosPerPiece() { return 0; }
+
+                        @Override
+                        public void nanosPerPiece(float nanos) { }
+                    };
+                    boolean more = true;
+                    while (more) {
+                        int code = stream.job.run(stream, task, blocks);
+                        if (code != CompiledKernel.OK) return code;
+                        more = false;
+                        for (boolean e : ended) more |= !e;
+                    }
+                    return CompiledKernel.OK;
+                } finally {
+                    Raw.putLong(at, 0);
+                    Memory.VARIABLES.unregister(workspace);
+                }
+            }
+        }
+
+        /** A block that takes turns with others. */
+        interface Turn {
+            /** Runs it until each of its warps waits: -1 if there is more to do, 0 if all have ended, or a fault code. */
+            int take();
+        }
+
+        abstract Turn turn(long params, int block, int gx, int gy, int gz, Arena arena);
+
         /** Runs the blocks {@code [first, end)} of a grid; 0 or a fault code of {@link CompiledKernel}. */
         abstract int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz);
     }
@@ -82,13 +141,23 @@ final class Function {
 
         @Override
         int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz) {
+            return call(params, thread.scratch(code.scratchBytes()), first, end, gx, gy, gz);
+        }
+
+        private int call(long params, long scratch, long first, long end, int gx, int gy, int gz) {
             try {
-                return (int) CALL.invokeExact(code.code(), params, thread.scratch(code.scratchBytes()), first, end, gx, gy, gz);
+                return (int) CALL.invokeExact(code.code(), params, scratch, first, end, gx, gy, gz);
             } catch (RuntimeException | Error e) {
                 throw e;
             } catch (Throwable e) {
                 throw new IllegalStateException(e);
             }
+        }
+
+        @Override
+        Turn turn(long params, int block, int gx, int gy, int gz, Arena arena) {
+            long scratch = arena.allocate(code.scratchBytes(), 64).address();
+            return () -> call(params, scratch, block, -1, gx, gy, gz);
         }
     }
 
@@ -104,6 +173,14 @@ final class Function {
         @Override
         int run(ComputeThread thread, long params, long first, long end, int gx, int gy, int gz) {
             return interpret(launch(params, gx, gy, gz), first, end, Observer.NONE);
+        }
+
+        @Override
+        Turn turn(long params, int block, int gx, int gy, int gz, Arena arena) {
+            var own = new Interpreter(function.module.ptx, function.kernel, Memory::onDevice);
+            var memory = own.block(launch(params, gx, gy, gz), Observer.NONE, arena);
+            own.begin(memory, block);
+            return () -> own.turn(memory) ? -1 : CompiledKernel.OK;
         }
 
         final Launch launch(long params, int gx, int gy, int gz) { return new Launch(function.module.ptx, function.kernel, gx, gy, gz, bx, by, bz, shared, params); }

@@ -204,45 +204,57 @@ public final class Interpreter {
      * @throws KernelFault if the kernel does what a GPU would stop it for; the message tells where
      */
     public void run(Launch launch, long first, long end, Observer observer) {
-        this.observer = observer;
-        watched = observer != Observer.NONE;
-        long shared = kernel.staticShared() + launch.dynamicShared();
-        long local = Math.max(16, (kernel.localBytes() + 15) / 16 * 16);
         try (Arena arena = Arena.ofConfined()) {
-            var block = new Block(launch, shared);
-            block.sharedAddress = arena.allocate(Math.max(shared, 16), 1024).address();
-            block.localStride = local;
-            for (int w = 0; w < block.warps.length; w++) {
-                block.warps[w] = new Warp(block, w, kernel.registers());
-                block.warps[w].localAddress = arena.allocate(local * 32, 16).address();
-            }
+            var block = block(launch, observer, arena);
             for (long b = first; b < end; b++) {
-                block.index = b;
-                block.x = (int) (b % launch.gridX());
-                block.y = (int) (b / launch.gridX() % launch.gridY());
-                block.z = (int) (b / launch.gridX() / launch.gridY());
-                run(block);
+                begin(block, b);
+                while (turn(block)) { }
             }
         }
     }
 
-    private void run(Block block) {
-        int threads = block.launch.threads();
+    /** Memory for a block of a launch, to be run by this interpreter; it lives as long as the arena. */
+    public Block block(Launch launch, Observer observer, Arena arena) {
+        this.observer = observer;
+        watched = observer != Observer.NONE;
+        long shared = kernel.staticShared() + launch.dynamicShared();
+        long local = Math.max(16, (kernel.localBytes() + 15) / 16 * 16);
+        var block = new Block(launch, shared);
+        block.sharedAddress = arena.allocate(Math.max(shared, 16), 1024).address();
+        block.localStride = local;
+        for (int w = 0; w < block.warps.length; w++) {
+            block.warps[w] = new Warp(block, w, kernel.registers());
+            block.warps[w].localAddress = arena.allocate(local * 32, 16).address();
+        }
+        return block;
+    }
+
+    /** The memory becomes that of the block with this index in the grid, whose threads have not begun. */
+    public void begin(Block block, long index) {
+        Launch launch = block.launch;
+        block.index = index;
+        block.x = (int) (index % launch.gridX());
+        block.y = (int) (index / launch.gridX() % launch.gridY());
+        block.z = (int) (index / launch.gridX() / launch.gridY());
+        int threads = launch.threads();
         barriers.begin(block);
         for (Warp w : block.warps) w.begin(Math.min(32, threads - w.index * 32));
         if (watched) observer.blockBegins(block);
-        while (true) {
-            boolean alive = false, ran = false;
-            for (Warp w : block.warps) {
-                if (w.alive == 0) continue;
-                alive = true;
-                if ((w.alive & ~w.barred) != 0) ran |= run(w);
-            }
-            if (!alive) break;
-            if (!ran) throw stuck(block);
+    }
+
+    /** Each warp of the block runs until it waits or its turn is over; whether one is left that has more to do. */
+    public boolean turn(Block block) {
+        boolean alive = false, ran = false;
+        for (Warp w : block.warps) {
+            if (w.alive == 0) continue;
+            alive = true;
+            if ((w.alive & ~w.barred) != 0) ran |= run(w);
         }
+        if (alive && !ran) throw stuck(block);
+        if (alive) return true;
         current = null;
         if (watched) observer.blockEnds(block);
+        return false;
     }
 
     /** Nobody can go on: some wait for lanes or warps that will never come. */

@@ -14,6 +14,9 @@ public record Launch(PtxModule module, PtxKernel kernel, int gridX, int gridY, i
     public int warps() { return (threads() + 31) / 32; }
     public long blocks() { return (long) gridX * gridY * gridZ; }
 
+    /** Address of the memory by which the blocks of a cooperative launch wait for each other, which the driver has put behind the parameters; else 0. */
+    long workspace() { return java.lang.foreign.MemorySegment.ofAddress(params).reinterpret(kernel.bufferBytes()).get(java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED, kernel.workspaceOffset()); }
+
     /** Whether these bytes lie in the parameter buffer. */
     boolean isParameter(long address, long bytes) {
         long at = address - params;

@@ -135,6 +135,8 @@ final class Operands {
             case "%nclusterid", "%nclusterid.x" -> (w, l) -> w.block.launch.gridX();
             case "%nclusterid.y" -> (w, l) -> w.block.launch.gridY();
             case "%nclusterid.z" -> (w, l) -> w.block.launch.gridZ();
+            case "%envreg1" -> (w, l) -> w.block.launch.workspace() >>> 32;   // the two halves of the address of the grid's workspace
+            case "%envreg2" -> (w, l) -> w.block.launch.workspace();
             case "%smid", "%gridid", "%cluster_ctaid", "%cluster_ctaid.x", "%cluster_ctaid.y", "%cluster_ctaid.z",
                  "%cluster_ctarank", "%is_explicit_cluster" -> (w, l) -> 0;
             case "%nsmid", "%cluster_nctarank", "%cluster_nctaid", "%cluster_nctaid.x", "%cluster_nctaid.y", "%cluster_nctaid.z" -> (w, l) -> 1;

@@ -8,6 +8,8 @@ import java.util.List;
  *
  * <p>The function {@link #code()} is {@code int f(void* params, void* scratch, int64 firstBlock, int64 endBlock, int gx, int gy, int gz)}:
  * it runs the blocks {@code [firstBlock, endBlock)} of the grid in linear order, x fastest, and returns 0 or one of the fault codes below.
+ * With {@code endBlock} -1 it runs block {@code firstBlock} of a kernel that {@code syncsGrid} until each of its warps waits, and returns -1 if there is more to
+ * do; the scratch area then belongs to the block, and is zero before its first turn.
  * It may be called by several threads at once, each with a scratch area of its own.
  *
  * @param name         entry name

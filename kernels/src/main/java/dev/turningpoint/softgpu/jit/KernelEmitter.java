@@ -5,6 +5,7 @@ import dev.turningpoint.softgpu.analysis.FlowGraph;
 import dev.turningpoint.softgpu.analysis.Geometry;
 import dev.turningpoint.softgpu.analysis.KernelAnalysis;
 import dev.turningpoint.softgpu.analysis.Shape;
+import dev.turningpoint.softgpu.analysis.Waits;
 import dev.turningpoint.softgpu.ptx.Instruction;
 import dev.turningpoint.softgpu.ptx.Operand;
 import dev.turningpoint.softgpu.ptx.PtxException;
@@ -43,6 +44,9 @@ final class KernelEmitter {
     private final Arithmetic arithmetic;
     private final Memory memory;
     private final Matrix matrix;
+    private final BarrierObjects objects;
+    private final Waits waits;
+    private final Turns turns;                             // null where all warps wait at barrier 0 only
     private final Carries carries;
     private final Groups groups;
     private final StringBuilder helpers = new StringBuilder();
@@ -75,6 +79,9 @@ final class KernelEmitter {
         this.arithmetic = new Arithmetic(this);
         this.memory = new Memory(this);
         this.matrix = new Matrix(this);
+        this.objects = new BarrierObjects(this, memory);
+        this.waits = new Waits(kernel, graph);
+        this.turns = waits.any() || kernel.syncsGrid() ? new Turns(geometry.warps()) : null;
         this.carries = new Carries(this);
         this.groups = new Groups(this);
         definitionCount = new int[kernel.registers().size()];
@@ -108,7 +115,7 @@ final class KernelEmitter {
                 Effects.reads(i, at);
                 Effects.writes(i, at);
                 if (i.guard() != null) Effects.writes(i, r -> local.clear(r.id()));
-                if (i.is("bar") || i.is("barrier")) {
+                if (i.is("bar") || i.is("barrier") || Waits.isTest(i) || waits.spins(k)) {
                     if (after == null) after = analysis.liveAfter(b);
                     local.andNot(after[k - graph.block(b).start()]);
                 }
@@ -258,6 +265,10 @@ final class KernelEmitter {
             case "%clock_hi" -> {
                 ir.declare("i64 @llvm.readcyclecounter()");
                 yield ir.temp("trunc i64 " + ir.temp("lshr i64 " + ir.temp("call i64 @llvm.readcyclecounter()") + ", 32") + " to i32");
+            }
+            case "%envreg1", "%envreg2" -> {   // the two halves of the address of the grid's workspace
+                String v = ir.temp("load i64, ptr " + ir.temp("getelementptr i8, ptr %params, i64 " + kernel.workspaceOffset()));
+                yield ir.temp("trunc i64 " + (s.name().equals("%envreg2") ? v : ir.temp("lshr i64 " + v + ", 32")) + " to i32");
             }
             case "%is_explicit_cluster" -> "0";
             case "%aggr_smem_size" -> "" + sharedBytes;
@@ -444,7 +455,8 @@ final class KernelEmitter {
             case "ld", "ldu" -> memory.load(i);
             case "st" -> memory.store(i);
             case "atom", "red" -> memory.atomic(i);
-            case "cp" -> memory.copyAsync(i);
+            case "cp" -> { if (i.has("mbarrier")) objects.emit(i); else memory.copyAsync(i); }
+            case "mbarrier" -> objects.emit(i);
             case "prefetch", "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol" -> { }
             case "createpolicy" -> writeScalar(i.operand(0), "0", "i64", Shape.UNIFORM);   // caches are the processor's: a policy is only handed on
             case "mma" -> { whole(i); matrix.mma(i); }
@@ -507,13 +519,10 @@ final class KernelEmitter {
 
     // ---- barriers
 
-    /** Suspends the warp: live registers into the context, return; the resume label takes them back. Gives the mask after it. */
+    /** The warp waits at a barrier of the block, or just says that it has come. Gives the mask after it. */
     private String barrier(Instruction i, BitSet live, String mask) {
-        List<Operand> o = i.operands();
-        if (i.has("red") || i.has("arrive") || i.has("cluster")) throw refuse(i, "");
-        boolean warpOnly = i.has("warp");
-        if (warpOnly) return mask;
-        if (o.size() > 1) throw refuse(i, "barriers of part of a block");
+        if (i.has("cluster")) throw refuse(i, "");
+        if (i.has("warp")) return mask;
         if (mask != null) {
             String others = null;
             for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1)) {
@@ -528,6 +537,57 @@ final class KernelEmitter {
                 ir.label(ok);
             }
         }
+        if (turns == null) return suspend(live, mask, false);
+        List<Operand> o = i.operands();
+        boolean red = i.has("red");
+        int first = red ? 1 : 0;
+        boolean counted = o.size() - first - (red ? 1 : 0) > 1;
+        if (!analysis.of(o.get(first)).isUniform() || counted && !analysis.of(o.get(first + 1)).isUniform()) throw refuse(i, "barriers that differ between lanes");
+        String id = scalar(o.get(first), "i32"), expected = counted ? scalar(o.get(first + 1), "i32") : "-1";
+        String sum = "0", lanes = mask == null ? "32" : ir.intrinsic("ctpop", "i32", false, ir.maskBits(mask));
+        if (red) {
+            String p = vector(o.getLast(), "i1");
+            sum = ir.intrinsic("ctpop", "i32", false, ir.maskBits(mask == null ? p : ir.maskAnd(mask, p)));
+        }
+        ir.line("call void @tp_arrive(ptr %state.area, i32 " + id + ", i32 " + expected + ", i32 " + lanes + ", i32 " + sum + ")");
+        if (i.has("arrive")) return mask;
+        ir.line("store i32 " + ir.temp("add i32 " + ir.temp("and i32 " + id + ", 15") + ", 1") + ", ptr " + ofWarp(turns.waitsAt()));
+        mask = suspend(live, mask, false);
+        if (red) {
+            this.mask = mask;
+            String held = ir.temp("load i32, ptr " + ofWarp(turns.sumAt())), threads = ir.temp("load i32, ptr " + ofWarp(turns.threadsAt()));
+            if (i.has("popc")) write(o.get(0), held, "i32", false, Shape.UNIFORM);
+            else write(o.get(0), i.has("and") ? ir.compare("eq", "i32", false, held, threads) : ir.compare("ne", "i32", false, held, "0"), "i1", false, Shape.UNIFORM);
+        }
+        return mask;
+    }
+
+    /** This warp's entry of one of the arrays in the block's state. */
+    private String ofWarp(int array) { return ir.temp("getelementptr i32, ptr %state.area, i32 " + ir.temp("add i32 %warp, " + array)); }
+
+    /** The other warps have their turn before this one goes on. Gives the mask after it. */
+    private String giveTurn(BitSet live, String mask) { return suspend(live, mask, mask != null); }
+
+    /** As {@link #giveTurn}, if the condition holds. */
+    private String giveTurnIf(String condition, BitSet live, String mask) {
+        String wait = ir.newLabel("wait"), on = ir.newLabel("on");
+        if (mask != null) ir.line("store i32 " + ir.maskBits(mask) + ", ptr %turn.mask");
+        ir.line("br i1 " + condition + ", label %" + wait + ", label %" + on);
+        ir.label(wait);
+        String m = giveTurn(live, mask);
+        if (m != null) ir.line("store i32 " + ir.maskBits(m) + ", ptr %turn.mask");
+        ir.line("br label %" + on);
+        ir.label(on);
+        carries.blockBegins();
+        return mask == null ? null : ir.maskOf(ir.temp("load i32, ptr %turn.mask"));
+    }
+
+    /**
+     * Suspends the warp: live registers into the context, return; the resume label takes them back. Gives the mask after it.
+     *
+     * @param divided whether lanes may be waiting for their turn in other blocks of the program
+     */
+    private String suspend(BitSet live, String mask, boolean divided) {
         int number = resumes.size() + 1;
         String label = "resume." + number;
         resumes.add(label);
@@ -545,8 +605,10 @@ final class KernelEmitter {
             saved.add(new Object[]{r, vec ? bit ? "i32" : Ir.vector(t) : t, at, align, vec && bit});
             at += size;
         }
-        contextBytes = Math.max(contextBytes, at);
+        long pendingAt = (at + 3) / 4 * 4;
+        contextBytes = Math.max(contextBytes, divided ? pendingAt + 4L * pendable.length() : at);
         if (mask != null) ir.line("store i32 " + ir.maskBits(mask) + ", ptr %context");
+        if (divided) pendable.stream().forEach(b -> ir.line("store i32 " + ir.temp("load i32, ptr %pend." + b) + ", ptr " + ir.temp("getelementptr i8, ptr %context, i64 " + (pendingAt + 4L * b))));
         for (Object[] s : saved) {
             Register r = (Register) s[0];
             boolean bits = (boolean) s[4];
@@ -556,6 +618,7 @@ final class KernelEmitter {
         }
         ir.line("ret i32 " + number);
         ir.label(label);
+        if (divided) pendable.stream().forEach(b -> ir.line("store i32 " + ir.temp("load i32, ptr " + ir.temp("getelementptr i8, ptr %context, i64 " + (pendingAt + 4L * b))) + ", ptr %pend." + b));
         for (Object[] s : saved) {
             Register r = (Register) s[0];
             boolean bits = (boolean) s[4];
@@ -593,6 +656,21 @@ final class KernelEmitter {
         for (int k = block.start(); k < block.end(); k++) {
             Instruction i = graph.instruction(k);
             if (i == terminator && !i.is("trap")) break;
+            if (Waits.isTest(i) || waits.spins(k)) {
+                if (i.guard() != null) throw refuse(i, "a guarded wait");
+                current = i;
+                if (after == null) after = analysis.liveAfter(b);
+                BitSet live = after[k - block.start()];
+                if (Waits.isTest(i)) {
+                    String over = objects.over(i), open = ir.maskNot(over);
+                    writeVector(i.operand(0), over, "i1");
+                    mask = giveTurnIf(ir.compare("ne", "i32", false, ir.maskBits(mask == null ? open : ir.maskAnd(mask, open)), "0"), live, mask);
+                } else {
+                    instruction(i);
+                    mask = giveTurn(live, mask);
+                }
+                continue;
+            }
             if (i.is("bar") || i.is("barrier")) {
                 current = i;
                 if (after == null) after = analysis.liveAfter(b);
@@ -736,18 +814,19 @@ final class KernelEmitter {
         for (int p = 0; p < n; p++) if (pendable.get(graph.atPosition(p))) maskedBlock(graph.atPosition(p));
         String blocks = ir.take();
 
-        boolean barriers = !resumes.isEmpty();
+        boolean barriers = !resumes.isEmpty() || turns != null;
         long localBytes = localStride * 32;
         long context = (Math.max(contextBytes, 64) + 63) / 64 * 64 + (localBytes + 63) / 64 * 64;
         long localAt = context - (localBytes + 63) / 64 * 64;
         int warps = geometry.warps();
         long shared = (sharedBytes + 63) / 64 * 64;
-        long states = (warps * 4L + 63) / 64 * 64;
+        long states = ((turns == null ? warps * 4L : turns.stateBytes()) + 63) / 64 * 64;
         scratchBytes = shared + states + context * (barriers ? warps : 1) + 64;
 
         var s = new StringBuilder(blocks.length() + 20000);
         s.append("target triple = \"").append(target.triple()).append("\"\n@tp_module_data = external global i8\n");
         s.append("define internal i32 @tp_warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
+        if (turns != null) s.append("  %turn.mask = alloca i32\n  %state.area = getelementptr i8, ptr %shared, i64 ").append(shared).append('\n');
         s.append("  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 ").append(localAt).append('\n');
         passed.stream().forEach(p -> s.append("  %passed.").append(p).append(" = alloca <32 x i32>\n"));
         for (int p = 0; p <= Arrays.stream(sharedSlot).max().orElse(-1); p++) s.append("  %S").append(p).append(" = alloca <32 x i32>\n");
@@ -775,6 +854,7 @@ final class KernelEmitter {
         if (start.equals("begin")) s.append("begin:\n  store i32 %lanes, ptr %pend.0\n  br i1 %part, label %C.0, label %F.0\n");
         s.append(blocks).append("exit:\n  ret i32 0\n}\n\n");
         s.append(entry(barriers, shared, states, context, warps));
+        if (turns != null) s.append(turns.helpers());
         s.append(helpers).append(math.definitions()).append(ir.declarations());
         s.append("attributes #0 = { nounwind \"stackrealign\" \"prefer-vector-width\"=\"512\" \"min-legal-vector-width\"=\"").append(target.avx512() ? 512 : 256).append("\" }\n");
         s.append("!0 = !{}\n!1 = !{!\"branch_weights\", i32 2000, i32 1}\n");
@@ -795,6 +875,7 @@ final class KernelEmitter {
                 + "large:\n"
                 + "  ret i32 " + CompiledKernel.GRID + "\n"
                 + "go:\n"
+                + "  %single = icmp eq i64 %end, -1\n"
                 + "  %some = icmp ult i64 %first, %end\n"
                 + "  %gx64 = zext i32 %gx to i64\n"
                 + "  %gy64 = zext i32 %gy to i64\n"
@@ -831,6 +912,7 @@ final class KernelEmitter {
                     + "  %w.more = icmp ult i32 %w.next, " + warps + "\n"
                     + "  br i1 %w.more, label %warps, label %block.end\n" + tail;
         }
+        if (turns != null) return head + turns.turns(call, shared, states, context) + tail + "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n";
         // Every pass runs each unfinished warp to its next barrier; state -1 is a finished warp.
         return head
                 + "  %states = getelementptr i8, ptr %scratch, i64 " + shared + "\n"

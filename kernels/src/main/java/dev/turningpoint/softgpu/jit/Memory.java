@@ -96,6 +96,9 @@ final class Memory {
         return ir.compare("ult", "i64", true, from, Ir.constant("i64", true, bytes));
     }
 
+    /** The lanes' pointers that an address operand gives. */
+    String addresses(Instruction i, Operand o) { return pointers(place(i, o), 0); }
+
     // ---- runs
 
     /** The elements all lanes touch, as runs of neighbours; {@code index[lane * width + component]} counts through the runs. */

@@ -22,6 +22,7 @@ public final class PtxKernel {
     private final long localBytes;
     private final int maxThreads;
     private final PtxException unserved;
+    private final boolean syncsGrid;
 
     PtxKernel(String module, String name, String text, List<PtxParam> params, int paramBytes, List<Register> registers, List<Instruction> instructions,
               Map<String, Integer> labels, Map<String, List<String>> branchTables, Map<String, Long> sharedOffsets, long staticShared,
@@ -40,6 +41,7 @@ public final class PtxKernel {
         this.localBytes = localBytes;
         this.maxThreads = maxThreads;
         this.unserved = unserved;
+        this.syncsGrid = instructions.stream().anyMatch(i -> i.operands().stream().anyMatch(o -> o instanceof Operand.Special s && s.name().startsWith("%envreg")));
     }
 
     /** @throws PtxException if something of the kernel as a whole is not served, such as clusters or recursion */
@@ -58,6 +60,12 @@ public final class PtxKernel {
     public List<PtxParam> params() { return params; }
     /** Bytes of the parameter buffer up to the end of the last parameter. */
     public int paramBytes() { return paramBytes; }
+    /** Whether it reads where its grid's workspace lies: by that the blocks of a cooperative launch wait for each other. */
+    public boolean syncsGrid() { return syncsGrid; }
+    /** Where behind the parameters the address of the grid's workspace stands; 0 stands there in a launch that is not cooperative. */
+    public int workspaceOffset() { return (paramBytes + 7) / 8 * 8; }
+    /** Bytes that the buffer of a launch must have. */
+    public int bufferBytes() { return syncsGrid ? workspaceOffset() + 8 : paramBytes; }
     public List<Register> registers() { return registers; }
     public List<Instruction> instructions() { return instructions; }
     /** Label to index of the instruction that follows it. */

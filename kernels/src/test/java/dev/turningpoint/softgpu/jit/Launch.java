@@ -90,7 +90,7 @@ public final class Launch {
     }
 
     private static MemorySegment parameters(Arena a, PtxKernel kernel, Object... arguments) {
-        MemorySegment p = a.allocate(Math.max(8, kernel.paramBytes()), 64);
+        MemorySegment p = a.allocate(Math.max(8, kernel.bufferBytes()), 64);
         if (arguments.length != kernel.params().size()) throw new IllegalArgumentException(kernel.name() + " takes " + kernel.params());
         for (int i = 0; i < arguments.length; i++) {
             int at = kernel.params().get(i).offset();
