@@ -324,9 +324,33 @@ final class Arithmetic {
                     return sum;
                 });
             }
+            case "dp2a" -> {
+                List<PtxType> types = i.types();
+                boolean sa = types.get(0).isSigned(), sb = types.get(1).isSigned();
+                int high = i.has("hi") ? 16 : 0;
+                yield ternary(i, o, PtxType.U32, PtxType.B32, PtxType.B32, PtxType.B32, (a, b, c) -> {
+                    long sum = c;
+                    for (int k = 0; k < 2; k++) sum += (sa ? (short) (a >> 16 * k) : a >> 16 * k & 0xffff) * (sb ? (byte) (b >> high + 8 * k) : b >> high + 8 * k & 0xff);
+                    return sum;
+                });
+            }
+            case "bmsk" -> binary(i, o, t, PtxType.U32, PtxType.U32, (pos, len) -> {
+                long from = bits32(i, pos), to = from + bits32(i, len), r = 0;
+                for (long k = from; k < Math.min(to, 32); k++) r |= 1L << k;
+                return r;
+            });
+            case "szext" -> binary(i, o, t, t, PtxType.U32, (a, n) -> {
+                long len = bits32(i, n);
+                boolean sign = signed && len > 0 && (a >>> len - 1 & 1) != 0;
+                long field = a & (1L << len) - 1;
+                return sign ? field | -1L << len : field;
+            });
             default -> throw o.refuse(i, "");
         };
     }
+
+    /** A position or width in 32 bits: its low five bits, or 32 for everything above. */
+    private static long bits32(Instruction i, long n) { return i.has("wrap") ? n & 31 : Math.min(n & 0xffffffffL, 32); }
 
     private static long product24(Instruction i, long a, long b, boolean signed) {
         long x = signed ? a << 40 >> 40 : a & 0xffffff, y = signed ? b << 40 >> 40 : b & 0xffffff;
@@ -367,7 +391,11 @@ final class Arithmetic {
     private static Operation product(Instruction i, Operands o, PtxType t) {
         boolean adds = !i.is("mul"), wide = i.has("wide"), high = i.has("hi"), reads = i.is("madc"), writes = i.has("cc");
         PtxType d = wide ? t.bytes() == 2 ? t.isSigned() ? PtxType.S32 : PtxType.U32 : t.isSigned() ? PtxType.S64 : PtxType.U64 : t;
-        if (wide && t.bytes() == 8 || i.has("sat")) throw o.refuse(i, "");
+        if (wide && t.bytes() == 8) throw o.refuse(i, "");
+        if (i.has("sat")) {
+            if (!adds || !high || t != PtxType.S32) throw o.refuse(i, "");
+            return ternary(i, o, t, t, t, t, (a, b, c) -> Math.clamp((number(a, t) * number(b, t) >> 32) + number(c, t), Integer.MIN_VALUE, Integer.MAX_VALUE));
+        }
         if (!reads && !writes) {
             Binary f = !high ? (a, b) -> number(a, t) * number(b, t)
                     : t.bytes() < 8 ? (a, b) -> number(a, t) * number(b, t) >> t.bits()
@@ -412,12 +440,26 @@ final class Arithmetic {
     }
 
     private static Operation logic3(Instruction i, Operands o, PtxType t) {
-        if (i.operand(0) instanceof Operand.Pair) throw o.refuse(i, "with a predicate result");
         int table = (int) ((Operand.Immediate) i.operand(4)).bits();
-        return ternary(i, o, t, t, t, t, (a, b, c) -> {
+        Ternary f = (a, b, c) -> {
             long r = 0;
             for (int k = 0; k < 8; k++) if ((table >>> k & 1) != 0) r |= ((k & 4) != 0 ? a : ~a) & ((k & 2) != 0 ? b : ~b) & ((k & 1) != 0 ? c : ~c);
             return r;
-        });
+        };
+        if (!(i.operand(0) instanceof Operand.Pair both)) return ternary(i, o, t, t, t, t, f);
+        // the predicate tells whether anything is left, and or or with another
+        Values x = o.source(i, 1, t), y = o.source(i, 2, t), z = o.source(i, 3, t), q = o.source(i, 5, PtxType.PRED);
+        Register d = Operands.target(both.first()), p = Operands.target(both.second());
+        boolean and = i.has("and");
+        return (w, lanes) -> {
+            long[] a = x.of(w), b = y.of(w), c = z.of(w), other = q.of(w);
+            for (int rest = lanes; rest != 0; rest &= rest - 1) {
+                int l = Integer.numberOfTrailingZeros(rest);
+                long r = f.of(a[l], b[l], c[l]) & Operands.mask(t.bytes()), any = r != 0 ? 1 : 0;
+                any = and ? any & other[l] : any | other[l];
+                if (d != null) w.registers[d.id()][l] = r;
+                if (p != null) w.registers[p.id()][l] = any;
+            }
+        };
     }
 }

@@ -303,6 +303,7 @@ final class Arithmetic {
             put(op((signed ? "s" : "u") + (rem ? "rem" : "div"), y, a, b), y);
             return;
         }
+        b = ir.temp("freeze " + Ir.type(y, vec) + " " + b);   // of a lane that is off it may be poison: then the test below could see another value than the division
         String zero = ir.compare("eq", y, vec, b, constant(y, 0));
         String safe = ir.select(y, vec, zero, constant(y, 1), b);
         if (signed) {
@@ -565,6 +566,12 @@ final class Arithmetic {
         return ir.select(y, vec, small, ir.intrinsic("copysign", y, vec, Ir.constant(y, vec, 0.0), v), v);
     }
 
+    /** With {@code .relu} what is negative becomes 0; a NaN stays one. */
+    private String withoutNegative(String v, String y) {
+        if (!i.has("relu")) return v;
+        return ir.select(y, vec, ir.compare("ole", y, vec, v, Ir.constant(y, vec, 0.0)), Ir.constant(y, vec, 0.0), v);
+    }
+
     private String saturated(String v, String y) {
         if (!i.has("sat")) return v;
         String low = ir.select(y, vec, ir.compare("ogt", y, vec, v, Ir.constant(y, vec, 0.0)), v, Ir.constant(y, vec, 0.0));   // NaN becomes 0
@@ -720,11 +727,25 @@ final class Arithmetic {
         if (i.is("fma")) {
             var d = new ArrayList<String>();
             for (String x : f) d.add(ir.cast("fpext", "float", "double", vec, x));
-            String r = ir.intrinsic("fma", "double", vec, d.get(0), d.get(1), d.get(2));
-            if (i.has("relu")) r = ir.select("double", vec, ir.compare("ogt", "double", vec, r, Ir.constant("double", vec, 0.0)), r, Ir.constant("double", vec, 0.0));
+            String r = t == PtxType.F16 ? ir.intrinsic("fma", "double", vec, d.get(0), d.get(1), d.get(2)) : sumToOdd(op("fmul", "double", d.get(0), d.get(1)), d.get(2));
+            r = withoutNegative(r, "double");
             return saturateHalf(narrowed(r, "double", t), t);
         }
         return saturateHalf(narrowed(real("float", f), "float", t), t);
+    }
+
+    /**
+     * A sum of doubles, what is lost counting as one odd digit at its end, so that it can be rounded once more. A product of two bfloat16 can lie half way between two
+     * others, and the third operand be too small for a double beside it.
+     */
+    private String sumToOdd(String a, String b) {
+        String s = op("fadd", "double", a, b), part = op("fsub", "double", s, a);
+        String lost = op("fadd", "double", op("fsub", "double", a, op("fsub", "double", s, part)), op("fsub", "double", b, part));   // Knuth's two-sum
+        String bits = ir.cast("bitcast", "double", "i64", vec, s), zero = Ir.constant("double", vec, 0.0);
+        String inexact = op("and", "i1", ir.compare("one", "double", vec, lost, zero), ir.compare("eq", "i64", vec, op("and", "i64", bits, constant("i64", 1)), constant("i64", 0)));
+        String farther = op("xor", "i1", ir.compare("olt", "double", vec, lost, zero), ir.compare("olt", "double", vec, s, zero));
+        String odd = op("add", "i64", bits, ir.select("i64", vec, farther, constant("i64", -1), constant("i64", 1)));
+        return ir.cast("bitcast", "i64", "double", vec, ir.select("i64", vec, inexact, odd, bits));
     }
 
     private String saturateHalf(String v, PtxType t) { return i.has("sat") ? narrowed(saturated(widened(v, t), "float"), "float", t) : v; }
@@ -773,7 +794,7 @@ final class Arithmetic {
     }
 
     private String toHalf(String f, PtxType t) {
-        if (i.has("relu")) f = ir.select("float", vec, ir.compare("ogt", "float", vec, f, Ir.constant("float", vec, 0.0)), f, Ir.constant("float", vec, 0.0));
+        f = withoutNegative(f, "float");
         if (isDirected() && t == PtxType.F16) {   // the nearest, or its neighbour where that lies on the wrong side
             String near = ir.cast("bitcast", "half", "i16", vec, ir.cast("fptrunc", "float", "half", vec, f)), back = widened(near, t);
             String less = constant("i16", -1), more = constant("i16", 1), negative = ir.compare("slt", "i16", vec, near, constant("i16", 0)), step, wrong;
@@ -958,7 +979,9 @@ final class Arithmetic {
             return ir.concat("i32", r, List.of(16, 16));
         }
         k.helper("any_lane", () -> {
-            var s = new StringBuilder("define internal <32 x i32> @tp_any_lane(<32 x i32> %v, <32 x i32> %s) noinline #0 {\n  %m = alloca <32 x i32>\n  store <32 x i32> %v, ptr %m\n");
+            // The source of a lane that is off may be poison, whatever it was masked with before: an address that is not one.
+            var s = new StringBuilder("define internal <32 x i32> @tp_any_lane(<32 x i32> %v, <32 x i32> %given) noinline #0 {\n  %m = alloca <32 x i32>\n  store <32 x i32> %v, ptr %m\n"
+                    + "  %frozen = freeze <32 x i32> %given\n  %s = and <32 x i32> %frozen, splat (i32 31)\n");
             String last = "poison";
             for (int l = 0; l < 32; l++) {
                 s.append("  %i").append(l).append(" = extractelement <32 x i32> %s, i64 ").append(l).append("\n  %p").append(l).append(" = getelementptr i32, ptr %m, i32 %i").append(l)

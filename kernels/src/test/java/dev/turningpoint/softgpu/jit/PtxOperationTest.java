@@ -57,6 +57,24 @@ class PtxOperationTest {
         }
     }
 
+    private static long[] interpreted(String body, long[][] in) {
+        try (Arena arena = Arena.ofConfined()) {
+            var s = new MemorySegment[4];
+            for (int n = 0; n < 4; n++) {
+                s[n] = arena.allocate(8L * N, 64);
+                if (n < 3) MemorySegment.copy(in[n], 0, s[n], ValueLayout.JAVA_LONG, 0, N);
+            }
+            Launch.interpret(kernel(body), "work", new int[]{1}, new int[]{N}, 0, (Object[]) s);
+            return s[3].toArray(ValueLayout.JAVA_LONG);
+        }
+    }
+
+    /** What each engine makes of it, on this processor and on a lesser one. */
+    private static long[][] everywhere(String body, long[][] in) {
+        KernelCompiler[] compilers = compilers();
+        return new long[][]{run(compilers[0], body, in), run(compilers[1], body, in), interpreted(body, in)};
+    }
+
     private static KernelCompiler[] compilers() {
         NativeCompiler llvm = NativeCompiler.get();
         return new KernelCompiler[]{Launch.COMPILER, new KernelCompiler(llvm.with(llvm.target().without("avx512")), Arena.global())};
@@ -116,12 +134,72 @@ class PtxOperationTest {
         boolean three = operation.startsWith("dp2a") || operation.startsWith("mad") || operation.startsWith("prmt");
         String body = operation.startsWith("lop3") ? "setp.ne.u32 %p1, %r3, 5; lop3.or.b32 %r4|%p2, %r1, %r2, %r3, 0x80, %p1; selp.u32 %r5, 1, 0, %p2; add.u32 %r4, %r4, %r5; cvt.u64.u32 %q7, %r4;"
                 : operation + " %r4, %r1, %r2" + (three ? ", %r3" : "") + "; cvt.u64.u32 %q7, %r4;";
-        for (KernelCompiler compiler : compilers()) {
-            long[] out = run(compiler, body, in);
+        for (long[] out : everywhere(body, in)) {
             for (int n = 0; n < N; n++) {
                 int a = (int) in[0][n], b = (int) in[1][n], c = (int) in[2][n];
                 int want = expected(operation, a, b, c);
                 assertEquals(Integer.toHexString(want), Integer.toHexString((int) out[n]), operation + " of " + Integer.toHexString(a) + ", " + Integer.toHexString(b) + ", " + Integer.toHexString(c));
+            }
+        }
+    }
+
+    /** Half way between two bfloat16, and what decides is too small for a double beside it. */
+    @Test
+    void aFusedProductOfBfloat16RoundsOnce() {
+        String body = ".reg .b16 %s<4>; cvt.u16.u32 %s1, %r1; cvt.u16.u32 %s2, %r2; cvt.u16.u32 %s3, %r3; fma.rn.bf16 %s0, %s1, %s2, %s3; cvt.u32.u16 %r4, %s0; cvt.u64.u32 %q7, %r4;";
+        int[][] cases = {{0x3f81, 0x3fc0, 0x2180, 0x3fc2}, {0x3f81, 0x3fc0, 0xa180, 0x3fc1}, {0x3f81, 0x3fc0, 0, 0x3fc2},           // 1.5 + 2^-7 + 2^-8, and 2^-60, -2^-60, nothing
+                {0xbf81, 0x3fc0, 0x2180, 0xbfc1}, {0xbf81, 0x3fc0, 0xa180, 0xbfc2}, {0x3f80, 0x3f80, 0xbf80, 0}, {0x7f00, 0x4180, 0xff80, 0xff80}};
+        for (long[] out : everywhere(body, columns(cases)))
+            for (int n = 0; n < cases.length; n++) assertEquals(Integer.toHexString(cases[n][3]), Integer.toHexString((int) out[n]), "case " + n);
+    }
+
+    /** {@code .relu}: what is negative becomes +0, a NaN stays one. */
+    @Test
+    void withoutNegativeParts() {
+        int nan = 0x7fc0;
+        int[][] cases = {{nan, 0x3f80, 0, 0x7fff}, {0x3f80, 0xbf80, 0, 0}, {0x3f80, 0x3f80, 0, 0x3f80}, {0x8000, 0x3f80, 0x8000, 0}};
+        for (long[] out : everywhere(".reg .b16 %s<4>; cvt.u16.u32 %s1, %r1; cvt.u16.u32 %s2, %r2; cvt.u16.u32 %s3, %r3; fma.rn.relu.bf16 %s0, %s1, %s2, %s3; cvt.u32.u16 %r4, %s0; cvt.u64.u32 %q7, %r4;",
+                columns(cases)))
+            for (int n = 0; n < cases.length; n++) assertSameOrNan(cases[n][3], (int) out[n]);
+        int[][] singles = {{0x7fc00000, 0, 0, 0x7fff}, {0xbf800000, 0, 0, 0}, {0x3f800000, 0, 0, 0x3f80}, {0x80000000, 0, 0, 0}};
+        for (long[] out : everywhere(".reg .b16 %s<4>; cvt.rn.relu.bf16.f32 %s0, %f1; cvt.u32.u16 %r4, %s0; cvt.u64.u32 %q7, %r4;", columns(singles)))
+            for (int n = 0; n < singles.length; n++) assertSameOrNan(singles[n][3], (int) out[n]);
+    }
+
+    private static void assertSameOrNan(int want, int got) {
+        if ((want & 0x7fff) > 0x7f80) assertTrue((got & 0x7fff) > 0x7f80, Integer.toHexString(got));
+        else assertEquals(Integer.toHexString(want), Integer.toHexString(got));
+    }
+
+    private static long[][] columns(int[][] cases) {
+        var in = new long[3][N];
+        for (int n = 0; n < cases.length; n++) for (int k = 0; k < 3; k++) in[k][n] = cases[n][k] & 0xffffffffL;
+        return in;
+    }
+
+    /** To f16: the result lies on the right side, and the next one beyond. */
+    @ParameterizedTest
+    @ValueSource(strings = {"rz", "rm", "rp"})
+    void singlesToHalves(String mode) {
+        var random = new Random(11);
+        float[] special = {0f, -0f, 70000f, -70000f, 65504f, 65519f, 1e-9f, -1e-9f, 6e-8f, Float.MIN_VALUE, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY};
+        var in = new long[3][N];
+        for (int n = 0; n < N; n++) {
+            float f = n < special.length ? special[n] : (float) (random.nextGaussian() * Math.scalb(1.0, random.nextInt(40) - 26));
+            in[0][n] = Float.floatToRawIntBits(f) & 0xffffffffL;
+        }
+        for (long[] out : everywhere(".reg .b16 %s<4>; cvt." + mode + ".f16.f32 %s0, %f1; cvt.u32.u16 %r4, %s0; cvt.u64.u32 %q7, %r4;", in)) {
+            for (int n = 0; n < N; n++) {
+                float f = Float.intBitsToFloat((int) in[0][n]), got = Float.float16ToFloat((short) out[n]);
+                assertEquals(f < 0 || 1 / f < 0, 1 / got < 0 || got < 0, "sign of " + f);
+                if (Float.isInfinite(f)) { assertEquals(f, got); continue; }
+                boolean down = mode.equals("rm") || mode.equals("rz") && f > 0;
+                assertTrue(down ? got <= f : got >= f, mode + " of " + f + ": " + got);
+                if (got == f) continue;
+                // the next half towards f and beyond
+                boolean farther = down == (got > 0 || got == 0 && f > 0);
+                short beyond = (short) (got == 0 && !farther ? 0 : (int) out[n] + (farther ? 1 : -1));
+                assertTrue(down ? Float.float16ToFloat(beyond) > f : Float.float16ToFloat(beyond) < f, mode + " of " + f + ": " + got);
             }
         }
     }
