@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.UnaryOperator;
 
 /**
  * Compiles kernels, remembers them, and keeps their objects in the cache folder. Thread safe; different kernels compile in parallel on the calling threads.
@@ -33,14 +34,19 @@ public final class KernelCompiler {
     private final Map<Key, CompletableFuture<CompiledKernel>> compiled = new ConcurrentHashMap<>();
     private final NativeCompiler given;
     private final Arena lifetime;
+    private final UnaryOperator<String> rewrite;
 
     /** @param lifetime how long the code lives; nothing may be compiled any more once it is closed, and it cannot be closed while a kernel runs */
     public KernelCompiler(Arena lifetime) { this(null, lifetime); }
 
     /** For a processor other than this one. */
-    KernelCompiler(NativeCompiler given, Arena lifetime) {
+    KernelCompiler(NativeCompiler given, Arena lifetime) { this(given, lifetime, null); }
+
+    /** With a last say on the IR before LLVM has it; nothing of this goes into the cache or comes from there. */
+    KernelCompiler(NativeCompiler given, Arena lifetime, UnaryOperator<String> rewrite) {
         this.given = given;
         this.lifetime = lifetime;
+        this.rewrite = rewrite;
     }
 
     /** LLVM is loaded when the first kernel is compiled. */
@@ -88,7 +94,7 @@ public final class KernelCompiler {
         long start = System.nanoTime();
         NativeCompiler llvm = llvm();
         Target target = llvm.target();
-        boolean cached = !"false".equals(System.getProperty("turningpoint.software.cache"));
+        boolean cached = rewrite == null && !"false".equals(System.getProperty("turningpoint.software.cache"));
         String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), target.toString(), llvm.version(), EMITTER_VERSION, PASSES);
         ObjectCache.Entry e = cached ? ObjectCache.read(key) : null;
         boolean found = e != null;
@@ -106,6 +112,7 @@ public final class KernelCompiler {
                 p.initCause(x);
                 throw p;
             }
+            if (rewrite != null) ir = rewrite.apply(ir);
             String dump = System.getProperty("turningpoint.software.dump");
             if (dump != null) dump(Path.of(dump), kernel.name() + "-" + geometry.x() + "x" + geometry.y() + "x" + geometry.z() + ".ll", ir);
             e = new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));

@@ -23,17 +23,19 @@ final class Inputs {
     /** The bits of one input register. */
     static long bits(Random r, KernelGenerator.Kind kind) {
         return switch (kind) {
-            case B32, B64 -> switch (r.nextInt(6)) {
+            case B32, UNIFORM, INDEX, B64 -> switch (r.nextInt(6)) {
                 case 0 -> r.nextInt(64);
                 case 1 -> -r.nextInt(64);
                 case 2 -> 1L << r.nextInt(64);
                 case 3 -> r.nextBoolean() ? Integer.MIN_VALUE & 0xffffffffL : Long.MIN_VALUE;
                 default -> r.nextLong();
             };
-            case F32 -> Float.floatToRawIntBits(single(r)) & 0xffffffffL;
+            case F32, ESTIMATE, OPERAND -> Float.floatToRawIntBits(single(r)) & 0xffffffffL;
             case F64 -> Double.doubleToRawLongBits(switch (r.nextInt(6)) { case 0 -> single(r); case 1 -> Double.longBitsToDouble(r.nextLong() & ~(0x7ffL << 52)); case 2 -> r.nextGaussian() * 1e300; default -> r.nextGaussian() * Math.pow(10, r.nextInt(21) - 10); });
             case F16 -> Float.floatToFloat16(single(r)) & 0xffffL;
             case BF16 -> Float.floatToRawIntBits(single(r)) >>> 16;
+            case F16X2 -> bits(r, KernelGenerator.Kind.F16) | bits(r, KernelGenerator.Kind.F16) << 16;
+            case BF16X2 -> bits(r, KernelGenerator.Kind.BF16) | bits(r, KernelGenerator.Kind.BF16) << 16;
         };
     }
 }

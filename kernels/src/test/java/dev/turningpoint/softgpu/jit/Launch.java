@@ -18,6 +18,7 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.UnaryOperator;
 
 /** Compiles a test kernel and calls the function directly, without a driver. */
 public final class Launch {
@@ -43,6 +44,20 @@ public final class Launch {
         return call(k, module.kernel(entry), 0, (long) gx * gy * gz, gx, gy, gz, arguments);
     }
 
+    /**
+     * The same compiled for this one launch and freed after it.
+     *
+     * @param inHaste whether LLVM may make slow code quickly
+     * @param rewrite what becomes of the IR on its way to LLVM
+     */
+    public static int runOnce(PtxModule module, String entry, int[] grid, int[] block, boolean inHaste, UnaryOperator<String> rewrite, Object... arguments) {
+        try (Arena life = Arena.ofConfined()) {
+            NativeCompiler llvm = NativeCompiler.get();
+            CompiledKernel k = new KernelCompiler(inHaste ? llvm.inHaste() : llvm, life, rewrite).compile(module, entry, block[0], block[1], 1, 0);
+            return call(k, module.kernel(entry), 0, grid[0], grid[0], 1, 1, arguments);
+        }
+    }
+
     static int run(String file, String entry, int grid, int block, Object... arguments) {
         return run(module(file), entry, new int[]{grid}, new int[]{block}, 0, arguments);
     }
@@ -51,7 +66,7 @@ public final class Launch {
         try (Arena a = Arena.ofConfined()) {
             MemorySegment p = parameters(a, kernel, arguments), scratch = a.allocate(k.scratchBytes(), 64);
             scratch.fill((byte) 0xcd);
-            return (int) handle(k).invokeExact(p, scratch, first, end, gx, gy, gz);
+            return (int) CALL.invokeExact(k.code(), p, scratch, first, end, gx, gy, gz);
         } catch (RuntimeException | Error e) {
             throw e;
         } catch (Throwable t) {
@@ -107,10 +122,9 @@ public final class Launch {
         return p;
     }
 
-    static MethodHandle handle(CompiledKernel k) {
-        return Linker.nativeLinker().downcallHandle(k.code(), FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
+    /** The kernel's function first. */
+    private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
                 ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));
-    }
 
     public static MemorySegment ints(Arena a, int... v) {
         MemorySegment s = a.allocate(Math.max(1, v.length) * 4L, 64);
