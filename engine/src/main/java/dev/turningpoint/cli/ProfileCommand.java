@@ -56,7 +56,6 @@ final class ProfileCommand implements Callable<Integer> {
         refuseChecking();
         System.setProperty("turningpoint.device", "software");
         System.setProperty(Counting.PROPERTY, "true");
-        TurningPointCommand.requireCheckable();
         if (Counting.DEVICE == null) throw new CommandException("kernels are already compiled in this process: profile has to come first");
 
         var report = new Report();

@@ -7,7 +7,6 @@ import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.report.RunFolderException;
 import dev.turningpoint.image.FontException;
 import dev.turningpoint.reward.RewardException;
-import dev.turningpoint.softgpu.count.Counting;
 import dev.turningpoint.train.ConfigException;
 import dev.turningpoint.train.TrainingException;
 import dev.turningpoint.weights.WeightsException;
@@ -83,9 +82,8 @@ public final class TurningPointCommand {
         }
     }
 
-    /** Before a command opens the device: refuses checking mode where launches are counted, and on hardware, which the software GPU cannot look into. */
+    /** Before a command opens the device: refuses checking mode on hardware, which the software GPU cannot look into. */
     static void requireCheckable() {
-        if (Boolean.getBoolean(CHECKING) && Boolean.getBoolean(Counting.PROPERTY)) throw new CommandException("profile counts what kernels do and --check checks it: take one at a time");
         if (Boolean.getBoolean(CHECKING) && !Device.isSoftware())
             throw new CommandException("--check needs the software GPU, and the device is a real one (" + Device.reason() + "); add --set device=software, or run compute-sanitizer on the real one");
     }

@@ -18,7 +18,7 @@ import java.lang.foreign.SymbolLookup;
  * <li>{@code turningpoint.software.interpret=true}: kernels are interpreted lane by lane, every address looked up before it is touched; very slow</li>
  * <li>{@code turningpoint.software.check=true}: checking mode, the software GPU's compute-sanitizer: kernels are interpreted and everything they do to memory is looked at
  *     (out of bounds, use after free, misaligned, uninitialised, races, divergent barriers, leaks; see {@code softgpu.check.Checker}); very slow</li>
- * <li>{@code turningpoint.software.count=true}: launches are interpreted and counted as a profiler counts, see {@code softgpu.count}; very slow</li>
+ * <li>{@code turningpoint.software.count=true}: launches are interpreted and counted as a profiler counts, see {@code softgpu.count}; very slow. Where it checks, it does not count</li>
  * <li>{@code turningpoint.software.seed}: where the device checks, the order of streams is drawn from it; by default another every time (see
  *     {@link dev.turningpoint.softgpu.driver.StreamOrder})</li>
  * <li>{@code turningpoint.software.profile=true}: a table of time by kernel and product at the end</li>
