@@ -461,6 +461,8 @@ final class KernelEmitter {
             case "createpolicy" -> writeScalar(i.operand(0), "0", "i64", Shape.UNIFORM);   // caches are the processor's: a policy is only handed on
             case "mma" -> { whole(i); matrix.mma(i); }
             case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
+            case "stmatrix" -> { whole(i); matrix.stmatrix(i); }
+            case "movmatrix" -> { whole(i); matrix.movmatrix(i); }
             case "trap", "brkpt" -> fault(CompiledKernel.TRAP);
             case "call" -> systemCall(i);
             case "isspacep" -> memory.isSpace(i);
@@ -685,7 +687,7 @@ final class KernelEmitter {
                 ir.label(fi);
                 continue;
             }
-            if (blockMask != null && (i.is("mma") || i.is("ldmatrix"))) {
+            if (blockMask != null && (i.is("mma") || i.is("ldmatrix") || i.is("stmatrix") || i.is("movmatrix"))) {
                 ir.line("ret i32 -" + CompiledKernel.DIVERGENT);
                 ir.label(ir.newLabel("dead"));
                 continue;

@@ -105,6 +105,32 @@ final class Matrix {
 
     private String floats(String v) { return ir.temp("bitcast <16 x i32> " + v + " to <16 x float>"); }
 
+    /** Of an 8 x 8 matrix of 16 bits, whose rows follow one another in the lanes. */
+    private String transposed(String v) {
+        String t = ir.shuffle("i16", 64, ir.temp("bitcast <32 x i32> " + v + " to <64 x i16>"), null, 64, e -> (2 * (e / 2 % 4) + e % 2) * 8 + e / 2 / 4);
+        return ir.temp("bitcast <64 x i16> " + t + " to <32 x i32>");
+    }
+
+    void movmatrix(Instruction i) { k.writeVector(i.operand(0), transposed(k.vector(i.operand(1), "i32")), "i32"); }
+
+    /** Lane 8 m + r holds the address of row r of matrix m. */
+    void stmatrix(Instruction i) {
+        if (!i.has("m8n8") || !i.has("b16") || !(i.operand(0) instanceof Operand.Address at)) throw k.refuse(i, "");
+        if (i.modifiers().stream().noneMatch(m -> m.equals("shared") || m.equals("shared::cta"))) throw k.refuse(i, "");
+        String lanes = k.vector(at.base(), "i32");
+        List<Operand> from = i.operand(1).elements();
+        for (int m = 0; m < from.size(); m++) {
+            String v = k.vector(from.get(m), "i32");
+            if (i.has("trans")) v = transposed(v);
+            for (int r = 0; r < 8; r++) {
+                int first = 4 * r;
+                String base = ir.temp("zext i32 " + ir.temp("extractelement <32 x i32> " + lanes + ", i64 " + (8 * m + r)) + " to i64");
+                String p = ir.temp("getelementptr i8, ptr %shared, i64 " + (at.offset() == 0 ? base : ir.temp("add i64 " + base + ", " + at.offset())));
+                ir.line("store <4 x i32> " + ir.shuffle("i32", 32, v, null, 4, e -> first + e) + ", ptr " + p + ", align 16");
+            }
+        }
+    }
+
     /** Lane 8 m + r holds the address of row r of matrix m: eight 16-byte loads a matrix, then a shuffle if transposed. */
     void ldmatrix(Instruction i) {
         if (!i.has("m8n8") || !i.has("b16")) throw k.refuse(i, "");
@@ -135,11 +161,7 @@ final class Matrix {
                 rows.add(ir.temp("load <4 x i32>, ptr " + p + ", align 16"));
             }
             String v = ir.concat("i32", rows, java.util.Collections.nCopies(8, 4));
-            if (i.has("trans")) {
-                String halves = ir.temp("bitcast <32 x i32> " + v + " to <64 x i16>");
-                String t = ir.shuffle("i16", 64, halves, null, 64, e -> (2 * (e / 2 % 4) + e % 2) * 8 + e / 2 / 4);
-                v = ir.temp("bitcast <64 x i16> " + t + " to <32 x i32>");
-            }
+            if (i.has("trans")) v = transposed(v);
             k.writeVector(d.get(m), v, "i32");
         }
     }

@@ -350,24 +350,65 @@ final class Memory {
         Place p = place(i, i.operand(a));
         String op = null;
         for (String m : i.modifiers()) switch (m) { case "add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec" -> op = m; default -> { } }
-        if (op == null || t == PtxType.F16X2 || t == PtxType.BF16X2 || t.bytes() < 4 || i.operand(a + 1) instanceof Operand.Vector) throw k.refuse(i, "");
-        if (t.isFloat() && !op.equals("add")) throw k.refuse(i, "");
-        boolean cas = op.equals("cas"), shared = p.space.equals("shared");
-        String v = k.vector(i.operand(a + 1), y), w = cas ? k.vector(i.operand(a + 2), y) : null;
-        String name = "tp_atom_" + op + "_" + t.name().toLowerCase() + (shared ? "_shared" : "");
-        String finalOp = op;
+        boolean cas = op != null && op.equals("cas"), shared = p.space.equals("shared");
+        if (op == null || t == PtxType.B128 || t.isFloat() && !op.equals("add") || !t.isFloat() && t.bytes() < 4 && !cas) throw k.refuse(i, "");
+        String name = "tp_atom_" + op + "_" + t.name().toLowerCase() + (shared ? "_shared" : ""), finalOp = op;
         ir.declare("i32 @llvm.cttz.i32(i32, i1)");
+        boolean shortFloat = t.isFloat() && t != PtxType.F32 && t != PtxType.F64;
+        if (shortFloat) k.helper("sum " + t, () -> shortSum(t, y));
         k.helper(name, () -> atomicHelper(name, finalOp, t, y, shared));
-        String at = ir.temp("ptrtoint <32 x ptr> " + pointers(p, 0) + " to <32 x i64>");
         String bits = k.mask() == null ? "-1" : ir.maskBits(k.mask());
-        String r = ir.temp("call " + Ir.vector(y) + " @" + name + "(<32 x i64> " + at + ", " + Ir.vector(y) + " " + v + ", " + Ir.vector(y) + " " + (cas ? w : "poison") + ", i32 " + bits + ")");
-        if (result) k.writeVector(i.operand(0), r, y);
+        List<Operand> values = i.operand(a + 1).elements();
+        var before = new ArrayList<String>();   // the elements of a vector are changed one after the other
+        for (int j = 0; j < values.size(); j++) {
+            String v = k.vector(values.get(j), y), w = cas ? k.vector(i.operand(a + 2), y) : "poison";
+            String at = ir.temp("ptrtoint <32 x ptr> " + pointers(p, (long) j * t.bytes()) + " to <32 x i64>");
+            before.add(ir.temp("call " + Ir.vector(y) + " @" + name + "(<32 x i64> " + at + ", " + Ir.vector(y) + " " + v + ", " + Ir.vector(y) + " " + w + ", i32 " + bits + ")"));
+        }
+        if (result) for (int j = 0; j < before.size(); j++) k.writeVector(i.operand(0).elements().get(j), before.get(j), y);
+    }
+
+    /** Adds a short float, or each half of a pair, in single precision, which rounds the sum once; tries until nobody has come between. Gives what was there. */
+    private static String shortSum(PtxType t, String y) {
+        boolean pair = t.bytes() == 4, half = t == PtxType.F16 || t == PtxType.F16X2;
+        var f = new StringBuilder("define internal " + y + " @tp_sum_" + t.name().toLowerCase() + "(ptr %p, " + y + " %x) noinline #0 {\nentry:\n  %first = load atomic " + y
+                + ", ptr %p seq_cst, align " + t.bytes() + "\n  br label %try\ntry:\n  %old = phi " + y + " [ %first, %entry ], [ %seen, %try ]\n");
+        for (int h = 0; h < (pair ? 2 : 1); h++) {
+            for (String v : List.of("old", "x")) {
+                String n = v + h;
+                if (pair) f.append("  %").append(n).append(".w = lshr i32 %").append(v).append(", ").append(16 * h).append("\n  %").append(n).append(" = trunc i32 %").append(n).append(".w to i16\n");
+                else f.append("  %").append(n).append(" = or i16 %").append(v).append(", 0\n");
+                if (half) f.append("  %").append(n).append(".h = bitcast i16 %").append(n).append(" to half\n  %").append(n).append(".f = fpext half %").append(n).append(".h to float\n");
+                else f.append("  %").append(n).append(".z = zext i16 %").append(n).append(" to i32\n  %").append(n).append(".s = shl i32 %").append(n).append(".z, 16\n  %")
+                        .append(n).append(".f = bitcast i32 %").append(n).append(".s to float\n");
+            }
+            f.append("  %sum").append(h).append(" = fadd float %old").append(h).append(".f, %x").append(h).append(".f\n");
+            if (half) f.append("  %n").append(h).append(".h = fptrunc float %sum").append(h).append(" to half\n  %n").append(h).append(" = bitcast half %n").append(h).append(".h to i16\n");
+            else f.append("""
+                      %bN = bitcast float %sumN to i32
+                      %uN = lshr i32 %bN, 16
+                      %oN = and i32 %uN, 1
+                      %rN = add i32 %oN, 32767
+                      %aN = add i32 %bN, %rN
+                      %qN = or i32 %bN, 4194304
+                      %nanN = fcmp uno float %sumN, %sumN
+                      %cN = select i1 %nanN, i32 %qN, i32 %aN
+                      %dN = lshr i32 %cN, 16
+                      %nN = trunc i32 %dN to i16
+                    """.replace("N", "" + h));
+        }
+        if (pair) f.append("  %lo = zext i16 %n0 to i32\n  %hi = zext i16 %n1 to i32\n  %up = shl i32 %hi, 16\n  %new = or i32 %lo, %up\n");
+        else f.append("  %new = or i16 %n0, 0\n");
+        return f.append("  %tried = cmpxchg ptr %p, ").append(y).append(" %old, ").append(y).append(" %new seq_cst seq_cst\n  %seen = extractvalue { ").append(y)
+                .append(", i1 } %tried, 0\n  %done = extractvalue { ").append(y).append(", i1 } %tried, 1\n  br i1 %done, label %end, label %try\nend:\n  ret ").append(y).append(" %old\n}\n").toString();
     }
 
     private static String atomicHelper(String name, String op, PtxType t, String y, boolean shared) {
         String s = t.isSigned() ? "" : "u", v = Ir.vector(y);
         String body;
-        if (op.equals("cas")) {
+        if (t.isFloat() && t != PtxType.F32 && t != PtxType.F64) {
+            body = "  %old = call " + y + " @tp_sum_" + t.name().toLowerCase() + "(ptr %p, " + y + " %x)\n";
+        } else if (op.equals("cas")) {
             body = shared ? "  %old = load " + y + ", ptr %p\n  %same = icmp eq " + y + " %old, %x\n  %new = select i1 %same, " + y + " %z, " + y + " %old\n  store " + y + " %new, ptr %p\n"
                     : "  %pair = cmpxchg ptr %p, " + y + " %x, " + y + " %z seq_cst seq_cst\n  %old = extractvalue { " + y + ", i1 } %pair, 0\n";
         } else if (!shared) {
