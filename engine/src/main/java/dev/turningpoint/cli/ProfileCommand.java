@@ -53,6 +53,7 @@ final class ProfileCommand implements Callable<Integer> {
         boolean aCommand = spec.commandLine().getParseResult().originalArgs().contains("--");
         if (!aCommand && words.size() > 1) throw new CommandException("profile takes one name; a command to profile follows --, as in: profile -- sample CAT");
         if (aCommand && (words.isEmpty() || words.getFirst().equals("profile"))) throw new CommandException("there is no command to profile after --");
+        refuseChecking();
         System.setProperty("turningpoint.device", "software");
         System.setProperty(Counting.PROPERTY, "true");
         if (Counting.DEVICE == null) throw new CommandException("kernels are already compiled in this process: profile has to come first");
@@ -71,8 +72,13 @@ final class ProfileCommand implements Callable<Integer> {
     private int run(Report report) {
         Counting.DEVICE.to(report::add);
         int status = TurningPointCommand.run(spec.commandLine().getOut(), spec.commandLine().getErr(), words.toArray(String[]::new));
+        refuseChecking();
         if (report.isEmpty()) throw new CommandException("the command launched no kernel on the software GPU");
         return status;
+    }
+
+    private static void refuseChecking() {
+        if (Boolean.getBoolean("turningpoint.software.check")) throw new CommandException("a launch is either checked or counted: leave out --check");
     }
 
     private int cases(Report report) throws Exception {

@@ -50,7 +50,7 @@ class ProfileTest {
 
     @Test
     void checkingAndCountingExclude() throws Exception {
-        assertEquals(new Outcome(1, "turningpoint: profile counts what kernels do and --check checks it: take one at a time\n"), run("--check", "profile", "gather_rows"));
+        assertEquals(new Outcome(1, "turningpoint: a launch is either checked or counted: leave out --check\n"), run("--check", "profile", "gather_rows"));
     }
 
     @Test
