@@ -21,7 +21,7 @@ final class CheckCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         if (!Files.isDirectory(folder)) throw new CommandException(folder + (Files.exists(folder) ? ": is not a folder" : ": there is no such folder"));
-        TurningPointCommand.requireCheckable();
+        TurningPointCommand.requireSoftwareWhereAsked();
         Results results = Checker.run(folder);
         if (results.rows().isEmpty() && results.defects().isEmpty()) throw new CommandException(folder + ": holds no reference data that is served");
         spec.commandLine().getOut().print(results.table());

@@ -35,6 +35,6 @@ final class ConfigOptions {
 
     static void chooseDevice(RunConfig config) {
         if (config.device() != RunConfig.Device.AUTO) System.setProperty("turningpoint.device", config.device().name().toLowerCase(Locale.ROOT));
-        TurningPointCommand.requireCheckable();
+        TurningPointCommand.requireSoftwareWhereAsked();
     }
 }

@@ -20,8 +20,11 @@ import java.nio.file.NoSuchFileException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
 
 /** {@code turningpoint}: the main class, what its commands share, and what an error looks like. */
 @Command(name = "turningpoint", mixinStandardHelpOptions = true, versionProvider = TurningPointCommand.Version.class, scope = ScopeType.INHERIT,
@@ -34,7 +37,7 @@ import picocli.CommandLine.ScopeType;
             " 2:the command line or the configuration is wrong", "70:a defect of turningpoint itself; --stacktrace shows where", "130, 143:ended by SIGINT, SIGTERM"})
 public final class TurningPointCommand {
     /** The software GPU reads it when it starts. */
-    private static final String CHECKING = "turningpoint.software.check";
+    private static final String CHECKING = "turningpoint.software.check", MEMORY = "turningpoint.software.memory";
 
     static final int FAILED = 1;
     static final int USAGE = 2;
@@ -45,6 +48,15 @@ public final class TurningPointCommand {
 
     @Option(names = "--check", scope = ScopeType.INHERIT, description = "Run every kernel on the software GPU in checking mode: memory faults, uninitialised reads, races and leaks are reported with their line and thread. Very slow.")
     private boolean checks;
+
+    private String memory;
+    @Spec private CommandSpec spec;
+
+    @Option(names = "--memory", paramLabel = "SIZE", scope = ScopeType.INHERIT, description = "Memory of the software GPU, in bytes or with k, m, g: 12g; default three quarters of the machine's.")
+    private void memory(String size) {
+        if (!size.matches("[1-9][0-9]{0,17}[kmgKMG]?")) throw new ParameterException(spec.commandLine(), "--memory " + size + ": a size is a number of bytes, or one with k, m or g, as 12g");
+        memory = size;
+    }
 
     public static void main(String[] args) {
         System.exit(run(args));
@@ -65,6 +77,7 @@ public final class TurningPointCommand {
         });
         line.setExecutionStrategy(parsed -> {
             if (command.checks) System.setProperty(CHECKING, "true");
+            if (command.memory != null) System.setProperty(MEMORY, command.memory);
             return new CommandLine.RunLast().execute(parsed);
         });
         line.setExecutionExceptionHandler((e, _, _) -> report(e, command.stacktrace, err));
@@ -82,8 +95,10 @@ public final class TurningPointCommand {
         }
     }
 
-    /** Before a command opens the device: refuses checking mode on hardware, which the software GPU cannot look into. */
-    static void requireCheckable() {
+    /** Before a command opens the device: refuses on hardware what only the software GPU can do. */
+    static void requireSoftwareWhereAsked() {
+        if (System.getProperty(MEMORY) != null && !Device.isSoftware())
+            throw new CommandException("--memory sizes the software GPU, and the device is a real one (" + Device.reason() + "); leave it out, or add --set device=software");
         if (Boolean.getBoolean(CHECKING) && !Device.isSoftware())
             throw new CommandException("--check needs the software GPU, and the device is a real one (" + Device.reason() + "); add --set device=software, or run compute-sanitizer on the real one");
     }

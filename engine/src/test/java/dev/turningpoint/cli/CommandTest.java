@@ -57,6 +57,9 @@ class CommandTest {
         assertEquals(2, option.status());
         assertTrue(option.err().startsWith("turningpoint: Unknown option"), option.err());
         assertEquals(2, run("check").status());
+        Outcome size = run("devices", "--memory", "12q");
+        assertEquals(2, size.status());
+        assertTrue(size.err().startsWith("turningpoint: --memory 12q: a size is a number of bytes, or one with k, m or g, as 12g"), size.err());
         assertEquals(2, run("train", "--seed", "one").status());
     }
 
