@@ -207,6 +207,8 @@ final class Ir {
     // ---- masks
 
     String maskBits(String mask) { return temp("bitcast <32 x i1> " + mask + " to i32"); }
+    /** The mask was made of these bits. */
+    void isBits(String mask, String bits) { computed.put("bitcast <32 x i1> " + mask + " to i32", bits); }
     String maskOf(String bits) { return temp("bitcast i32 " + bits + " to <32 x i1>"); }
     /** a and b, where poison in b does not matter outside a. */
     String maskAnd(String a, String b) { return temp("select <32 x i1> " + a + ", <32 x i1> " + b + ", <32 x i1> zeroinitializer"); }

@@ -23,9 +23,11 @@ import java.util.List;
  * One kernel as LLVM IR. A warp is a function; a register is a stack slot holding {@code <32 x T>}, or one T where the analysis found it uniform
  * or a pattern (then the slot holds the uniform part). LLVM makes SSA of the slots.
  *
- * <p>Each block exists in a <i>full</i> version, all lanes active, following PTX's own control flow, and where lanes may diverge in a <i>masked</i> one:
- * {@code %pend.b} holds the lanes waiting to run block b, and the dispatch chain {@code C.b}, in the order of {@link FlowGraph#position}, runs the first
- * block with waiting lanes. Where the branches of a full warp meet again with all lanes, the chain goes back to the full version.
+ * <p>Each block exists in a <i>full</i> version, all lanes active, following PTX's own control flow, and where lanes may diverge in a <i>masked</i> one.
+ * The masked versions are a function of their own, {@code @tp_masked}: {@code %pend.b} holds the lanes waiting to run block b, and the dispatch chain
+ * {@code C.b}, in the order of {@link FlowGraph#position}, runs the first block with waiting lanes. Where the branches of a full warp meet again with all
+ * lanes, it returns. Its registers are in a frame in memory, filled where a full warp diverges and read where it comes back: what is rarely run would
+ * otherwise make the registers of the full version hard to allocate, and LLVM slow.
  *
  * <p>A barrier stores the live registers into the warp's context and returns the number of the place to go on from.
  */
@@ -51,17 +53,26 @@ final class KernelEmitter {
     private final Groups groups;
     private final StringBuilder helpers = new StringBuilder();
     private final java.util.Set<String> helperNames = new java.util.HashSet<>();
-    private final List<String> resumes = new ArrayList<>();
+    private final List<Resume> resumes = new ArrayList<>();
+    private final java.util.TreeSet<Integer> entrances = new java.util.TreeSet<>();   // blocks where a chain of masked blocks begins
+    private final BitSet framed = new BitSet(), framedWritten = new BitSet();          // registers of masked blocks, and those they write
     private final int[] definitionCount;
     private final BitSet pendable = new BitSet();
     private final BitSet local = new BitSet();             // registers of one block: values, no slots
     private final BitSet inMemory = new BitSet();          // registers whose addresses are handed to functions
     private final int[] sharedSlot;                        // their places
-    private final BitSet passed = new BitSet();            // places for operands that have none
+    private final java.util.TreeMap<String, Integer> scratchFull = new java.util.TreeMap<>(), scratchMasked = new java.util.TreeMap<>();   // memory of each function
     private final String[] held;                           // the value a register has, as far as known: since the last label for those with slots
     private long contextBytes;
 
+    /** A place to go on from after a barrier. */
+    private record Resume(String label, boolean masked) {}
+
+    /** {@code @tp_masked} returns this plus b where all lanes go on with block b. */
+    private static final int TOGETHER = 1 << 20;
+
     // where the emission stands
+    private boolean inMasked;   // writing @tp_masked
     private String mask;        // active lanes, null = all
     private boolean guarded;    // mask includes a guard: every write keeps the old value of the other lanes
     private BitSet liveOut;
@@ -164,7 +175,7 @@ final class KernelEmitter {
         };
     }
 
-    String slot(Register r) { return inMemory.get(r.id()) ? "%S" + sharedSlot[r.id()] : "%R" + r.id(); }
+    String slot(Register r) { return inMemory.get(r.id()) && !inMasked ? "%S" + sharedSlot[r.id()] : "%R" + r.id(); }
 
     /** Whether an instruction is a function on registers in memory: see {@link MatrixLibrary}. */
     boolean inMemory(Instruction i) { return !target.avx512() && (i.is("mma") || i.is("ldmatrix")); }
@@ -179,9 +190,15 @@ final class KernelEmitter {
     /** Address of memory that holds all lanes of an operand; n tells apart the operands of one instruction that have no memory of their own. */
     String place(Operand o, String type, int n) {
         if (o instanceof Operand.Reg r && inMemory.get(r.register().id())) return slot(r.register());
-        passed.set(n);
-        ir.line("store " + Ir.vector(type) + " " + vector(o, type) + ", ptr %passed." + n);
-        return "%passed." + n;
+        String memory = scratch("passed." + n, 32 * Ir.bytes(type));
+        ir.line("store " + Ir.vector(type) + " " + vector(o, type) + ", ptr " + memory);
+        return memory;
+    }
+
+    /** Memory of the function that is being written, for what a call takes or gives; the same name is the same memory. */
+    String scratch(String name, int bytes) {
+        (inMasked ? scratchMasked : scratchFull).merge(name, bytes, Math::max);
+        return "%" + name;
     }
 
     /** Value of lane 0 of an operand that is not varying. */
@@ -364,7 +381,7 @@ final class KernelEmitter {
         String own = typeOf(r.type());
         v = convert(v, type, own, true);
         if (!analysis.shape(r).isVarying()) throw new IllegalStateException(kernel.name() + ": vector for " + analysis.shape(r) + " register in " + current);
-        if (mask != null && !local.get(r.id()) && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id()) || inMemory.get(r.id())))
+        if (mask != null && !local.get(r.id()) && (guarded || definitionCount[r.id()] > 1 || liveOut.get(r.id()) || inMasked || inMemory.get(r.id())))
             v = ir.select(own, true, mask, v, read(r, Ir.vector(own)));
         keep(r, v, Ir.vector(own));
     }
@@ -397,6 +414,14 @@ final class KernelEmitter {
     String localBase() {
         String base = ir.splat("i64", ir.temp("ptrtoint ptr %local to i64"));
         return ir.temp("add <32 x i64> " + base + ", " + Ir.lanes("i64", tabulate(l -> l * localStride), 0));
+    }
+
+    /** Bits as a mask. Without mask registers a mask is what a comparison gives, and LLVM would take bits apart one by one. */
+    private String maskOf(String bits) {
+        if (target.avx512()) return ir.maskOf(bits);
+        String m = ir.compare("ne", "i32", true, ir.temp("and <32 x i32> " + ir.splat("i32", bits) + ", " + Ir.lanes("i32", tabulate(l -> 1L << l), 0)), Ir.constant("i32", true, 0));
+        ir.isBits(m, bits);
+        return m;
     }
 
     /** Active lanes as a mask value, all ones if unmasked. */
@@ -581,7 +606,7 @@ final class KernelEmitter {
         ir.line("br label %" + on);
         ir.label(on);
         carries.blockBegins();
-        return mask == null ? null : ir.maskOf(ir.temp("load i32, ptr %turn.mask"));
+        return mask == null ? null : maskOf(ir.temp("load i32, ptr %turn.mask"));
     }
 
     /**
@@ -592,7 +617,7 @@ final class KernelEmitter {
     private String suspend(BitSet live, String mask, boolean divided) {
         int number = resumes.size() + 1;
         String label = "resume." + number;
-        resumes.add(label);
+        resumes.add(new Resume(label, inMasked));
         var saved = new ArrayList<Object[]>();
         long at = 64;
         for (int id = live.nextSetBit(0); id >= 0; id = live.nextSetBit(id + 1)) {
@@ -620,15 +645,16 @@ final class KernelEmitter {
         }
         ir.line("ret i32 " + number);
         ir.label(label);
+        if (inMasked) clearPending();
         if (divided) pendable.stream().forEach(b -> ir.line("store i32 " + ir.temp("load i32, ptr " + ir.temp("getelementptr i8, ptr %context, i64 " + (pendingAt + 4L * b))) + ", ptr %pend." + b));
         for (Object[] s : saved) {
             Register r = (Register) s[0];
             boolean bits = (boolean) s[4];
             String v = ir.temp("load " + s[1] + ", ptr " + ir.temp("getelementptr i8, ptr %context, i64 " + s[2]) + ", align " + s[3]);
-            if (bits) v = ir.maskOf(v);
+            if (bits) v = maskOf(v);
             ir.line("store " + (bits ? Ir.MASK : (String) s[1]) + " " + v + ", ptr " + slot(r));
         }
-        return mask == null ? null : ir.maskOf(ir.temp("load i32, ptr %context"));
+        return mask == null ? null : maskOf(ir.temp("load i32, ptr %context"));
     }
 
     // ---- blocks
@@ -636,6 +662,43 @@ final class KernelEmitter {
     private String chainAfter(int position) {
         for (int p = position; p < graph.size(); p++) if (pendable.get(graph.atPosition(p))) return "C." + graph.atPosition(p);
         return "exit";
+    }
+
+    private void clearPending() {
+        ir.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)");
+        ir.line("call void @llvm.memset.p0.i64(ptr align 64 %frame, i8 0, i64 " + pendable.cardinality() * 4L + ", i1 false)");
+    }
+
+    /** From the full version to {@code @tp_masked}: the registers into the frame, the lanes to their blocks. */
+    private void diverge(BitSet live, int[] next, String[] lanes) {
+        live.stream().filter(framed::get).forEach(r -> copy(kernel.registers().get(r), false));
+        clearPending();
+        int first = graph.size();
+        for (int i = 0; i < next.length; i++) {
+            first = Math.min(first, graph.position(next[i]));
+            pend(next[i], lanes[i]);
+        }
+        String chain = chainAfter(first);
+        if (chain.equals("exit")) { ir.line("br label %exit"); return; }
+        int b = Integer.parseInt(chain.substring(2));
+        entrances.add(b);
+        ir.line("store i32 " + b + ", ptr %entrance");
+        ir.line("br label %diverged");
+    }
+
+    /** Where all lanes go on with block b after {@code @tp_masked}. */
+    private void together(int b) {
+        ir.label("B." + b);
+        analysis.liveIn(b).stream().filter(framedWritten::get).forEach(r -> copy(kernel.registers().get(r), true));
+        ir.line("br label %F." + b);
+    }
+
+    /** A register from its place in the full version to the frame, or back. */
+    private void copy(Register r, boolean back) {
+        Shape shape = analysis.shape(r);
+        if (!shape.isVarying() && shape.constant() != null) return;
+        String t = Ir.type(typeOf(r.type()), shape.isVarying()), frame = "%frame.R" + r.id();
+        ir.line("store " + t + " " + ir.temp("load " + t + ", ptr " + (back ? frame : slot(r))) + ", ptr " + (back ? slot(r) : frame));
     }
 
     private String full(int b) { return b >= graph.size() ? "exit" : "F." + b; }
@@ -719,10 +782,7 @@ final class KernelEmitter {
         String none = ir.compare("eq", "i32", false, bits, "0");
         ir.line("br i1 " + none + ", label %" + full(next.get(1)) + ", label %D." + b + ", !prof !1");
         ir.label("D." + b);
-        String rest = ir.temp("xor i32 " + bits + ", -1");
-        pend(next.get(0), bits);
-        pend(next.get(1), rest);
-        ir.line("br label %" + chainAfter(Math.min(graph.position(next.get(0)), graph.position(next.get(1)))));
+        diverge(analysis.liveOut(b), new int[]{next.get(0), next.get(1)}, new String[]{bits, ir.temp("xor i32 " + bits + ", -1")});
     }
 
     private void maskedBlock(int b) {
@@ -735,7 +795,9 @@ final class KernelEmitter {
         if (back) {
             ir.label(run);
             ir.line("store i32 0, ptr %pend." + b);
-            ir.line("br i1 " + ir.compare("eq", "i32", false, waiting, "-1") + ", label %F." + b + ", label %M." + b);
+            ir.line("br i1 " + ir.compare("eq", "i32", false, waiting, "-1") + ", label %B." + b + ", label %M." + b);
+            ir.label("B." + b);
+            ir.line("ret i32 " + (TOGETHER + b));
         }
         ir.label("M." + b);
         if (!analysis.divergentBlocks().get(b)) {   // only ever reached by all lanes together
@@ -743,7 +805,7 @@ final class KernelEmitter {
             return;
         }
         ir.line("store i32 0, ptr %pend." + b);
-        String m = body(b, ir.maskOf(waiting));
+        String m = body(b, maskOf(waiting));
         Instruction t = graph.terminator(b);
         List<Integer> next = graph.block(b).successors();
         mask = null;
@@ -792,29 +854,90 @@ final class KernelEmitter {
         String index = vector(t.operand(0), "i32");
         int[] next = new int[targets.size()];
         String[] lanes = new String[targets.size()];
-        int least = graph.size();
         for (int k = 0; k < next.length; k++) {
             next[k] = graph.blockOf(targets.get(k));
             String m = ir.compare("eq", "i32", true, index, Ir.constant("i32", true, k));
             lanes[k] = ir.maskBits(blockMask == null ? m : ir.maskAnd(blockMask, m));
-            pend(next[k], lanes[k]);
-            least = Math.min(least, graph.position(next[k]));
         }
-        if (blockMask == null) ir.line("br label %" + chainAfter(least));
-        else backward(next, lanes, graph.position(b));
+        if (blockMask == null) { diverge(analysis.liveOut(b), next, lanes); return; }
+        for (int k = 0; k < next.length; k++) pend(next[k], lanes[k]);
+        backward(next, lanes, graph.position(b));
     }
 
     // ---- the whole
+
+    /** Registers of masked blocks; where such a block has a barrier, also what is alive across it. */
+    private void frame() {
+        BitSet divergent = analysis.divergentBlocks();
+        boolean barrier = turns != null;
+        for (int b = divergent.nextSetBit(0); b >= 0; b = divergent.nextSetBit(b + 1))
+            for (int k = graph.block(b).start(); k < graph.block(b).end(); k++) {
+                Instruction i = graph.instruction(k);
+                barrier |= i.is("bar") || i.is("barrier");
+                Effects.reads(i, r -> framed.set(r.id()));
+                Effects.writes(i, r -> { framed.set(r.id()); framedWritten.set(r.id()); });
+            }
+        if (barrier) {   // what comes back from a barrier finds its registers in the frame only
+            for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1)) { framed.or(analysis.liveIn(b)); framed.or(analysis.liveOut(b)); }
+            framedWritten.or(framed);
+        }
+        framed.andNot(local);
+        framedWritten.andNot(local);
+    }
+
+    /**
+     * Lays out the frame: the lanes that wait, vectors by size in shared places, then what is the same in all lanes and written for all of them at once, each in
+     * a place of its own.
+     *
+     * @param names receives text that names the places of registers by this prefix
+     * @return its bytes
+     */
+    private long frameLayout(StringBuilder names, String prefix) {
+        long at = 0;
+        for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1), at += 4) framePlace(names, "%pend." + b, at);
+        for (int bytes : new int[]{256, 128, 64, 32, 4, 0}) {
+            var members = new BitSet();
+            framed.stream().filter(r -> frameBytes(kernel.registers().get(r)) == bytes).forEach(members::set);
+            at = (at + 63) / 64 * 64;
+            if (bytes == 0) {
+                for (int r = members.nextSetBit(0); r >= 0; r = members.nextSetBit(r + 1), at += 16) framePlace(names, prefix + r, at);
+                continue;
+            }
+            int[] places = SharedSlots.assign(analysis, members);
+            for (int r = members.nextSetBit(0); r >= 0; r = members.nextSetBit(r + 1)) framePlace(names, prefix + r, at + (long) places[r] * bytes);
+            at += (Arrays.stream(places).max().orElse(-1) + 1L) * bytes;
+        }
+        return at;
+    }
+
+    private static void framePlace(StringBuilder names, String name, long at) {
+        names.append("  ").append(name).append(" = getelementptr i8, ptr %frame, i64 ").append(at).append('\n');
+    }
+
+    /** Bytes of a vector; 0 for a register that is not varying. */
+    private int frameBytes(Register r) {
+        String t = typeOf(r.type());
+        return !analysis.shape(r).isVarying() ? 0 : t.equals("i1") ? 4 : 32 * Ir.bytes(t);
+    }
 
     /** Text of the LLVM module. */
     String emit() {
         BitSet divergent = analysis.divergentBlocks();
         boolean diverges = !divergent.isEmpty() || !analysis.joins().isEmpty();
-        if (diverges) { pendable.or(divergent); pendable.or(analysis.joins()); }
+        if (diverges) { pendable.or(divergent); pendable.or(analysis.joins()); frame(); }
         int n = graph.size();
         for (int b = 0; b < n; b++) fullBlock(b);
-        for (int p = 0; p < n; p++) if (pendable.get(graph.atPosition(p))) maskedBlock(graph.atPosition(p));
+        if (!geometry.fullWarps()) {
+            ir.label("partial");
+            diverge(analysis.liveIn(0), new int[]{0}, new String[]{Ir.integer("i32", (1L << geometry.threads() % 32) - 1)});
+        }
+        if (diverges) for (int b = 0; b < n; b++) if (analysis.joins().get(b)) together(b);
         String blocks = ir.take();
+        inMasked = true;
+        math.outOfLine(!target.avx512());
+        for (int p = 0; p < n; p++) if (pendable.get(graph.atPosition(p))) maskedBlock(graph.atPosition(p));
+        String maskedBlocks = ir.take();
+        inMasked = false;
 
         boolean barriers = !resumes.isEmpty() || turns != null;
         long localBytes = localStride * 32;
@@ -825,12 +948,12 @@ final class KernelEmitter {
         long states = ((turns == null ? warps * 4L : turns.stateBytes()) + 63) / 64 * 64;
         scratchBytes = shared + states + context * (barriers ? warps : 1) + 64;
 
-        var s = new StringBuilder(blocks.length() + 20000);
+        String parameters = "ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp";
+        String prologue = "entry:\n" + (turns == null ? "" : "  %turn.mask = alloca i32\n  %state.area = getelementptr i8, ptr %shared, i64 " + shared + "\n") + "  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 " + localAt + "\n";
+        var s = new StringBuilder(blocks.length() + maskedBlocks.length() + 20000);
         s.append("target triple = \"").append(target.triple()).append("\"\n@tp_module_data = external global i8\n");
-        s.append("define internal i32 @tp_warp(ptr noalias readonly %params, ptr noalias %shared, ptr noalias %context, i32 %state, i32 %bx, i32 %by, i32 %bz, i32 %gx, i32 %gy, i32 %gz, i32 %warp) #0 {\nentry:\n");
-        if (turns != null) s.append("  %turn.mask = alloca i32\n  %state.area = getelementptr i8, ptr %shared, i64 ").append(shared).append('\n');
-        s.append("  %lane0 = shl i32 %warp, 5\n  %local = getelementptr i8, ptr %context, i64 ").append(localAt).append('\n');
-        passed.stream().forEach(p -> s.append("  %passed.").append(p).append(" = alloca <32 x i32>\n"));
+        s.append("define internal i32 @tp_warp(").append(parameters).append(") #0 {\n").append(prologue);
+        scratchFull.forEach((name, bytes) -> s.append("  %").append(name).append(" = alloca [").append(bytes).append(" x i8], align 64\n"));
         for (int p = 0; p <= Arrays.stream(sharedSlot).max().orElse(-1); p++) s.append("  %S").append(p).append(" = alloca <32 x i32>\n");
         for (Register r : kernel.registers()) {
             if (inMemory.get(r.id()) && analysis.liveIn(0).get(r.id())) s.append("  store <32 x i32> zeroinitializer, ptr ").append(slot(r)).append('\n');
@@ -840,21 +963,36 @@ final class KernelEmitter {
             s.append("  ").append(slot(r)).append(" = alloca ").append(t).append('\n');
             if (analysis.liveIn(0).get(r.id())) s.append("  store ").append(t).append(" zeroinitializer, ptr ").append(slot(r)).append('\n');
         }
-        for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1))
-            s.append("  %pend.").append(b).append(" = alloca i32\n  store i32 0, ptr %pend.").append(b).append('\n');
-        String start = "F.0";
-        if (!geometry.fullWarps()) {
-            int last = geometry.threads() % 32;
-            s.append("  %part = icmp eq i32 %warp, ").append(warps - 1).append("\n  %lanes = select i1 %part, i32 ").append((int) ((1L << last) - 1)).append(", i32 0\n");
-            start = "begin";
+        if (diverges) {
+            var names = new StringBuilder();
+            long bytes = frameLayout(names, "%frame.R");
+            s.append("  %entrance = alloca i32\n  %frame = alloca [").append(bytes).append(" x i8], align 64\n").append(names);
         }
+        String start = geometry.fullWarps() ? "F.0" : "begin";
         if (barriers) {
             s.append("  switch i32 %state, label %").append(start).append(" [");
-            for (int k = 0; k < resumes.size(); k++) s.append(" i32 ").append(k + 1).append(", label %").append(resumes.get(k));
+            for (int k = 0; k < resumes.size(); k++) s.append(" i32 ").append(k + 1).append(", label %").append(resumes.get(k).masked ? "resumed" : resumes.get(k).label);
             s.append(" ]\n");
         } else s.append("  br label %").append(start).append('\n');
-        if (start.equals("begin")) s.append("begin:\n  store i32 %lanes, ptr %pend.0\n  br i1 %part, label %C.0, label %F.0\n");
-        s.append(blocks).append("exit:\n  ret i32 0\n}\n\n");
+        if (start.equals("begin")) s.append("begin:\n  %part = icmp eq i32 %warp, ").append(warps - 1).append("\n  br i1 %part, label %partial, label %F.0\n");
+        s.append(blocks);
+        if (diverges) {
+            if (resumes.stream().anyMatch(Resume::masked)) s.append("resumed:\n  %resume = sub i32 0, %state\n  store i32 %resume, ptr %entrance\n  br label %diverged\n");
+            s.append("diverged:\n  %where = load i32, ptr %entrance\n  %after = call fastcc i32 @tp_masked(").append(parameters.replace("noalias ", "").replace("readonly ", ""))
+                    .append(", ptr %frame, i32 %where)\n  switch i32 %after, label %return [");
+            for (int b = 0; b < n; b++) if (analysis.joins().get(b)) s.append(" i32 ").append(TOGETHER + b).append(", label %B.").append(b);
+            s.append(" ]\nreturn:\n  ret i32 %after\n");
+        }
+        s.append("exit:\n  ret i32 0\n}\n\n");
+        if (diverges) {
+            s.append("define internal fastcc i32 @tp_masked(").append(parameters).append(", ptr noalias nocapture %frame, i32 %where) noinline #0 {\n").append(prologue);
+            scratchMasked.forEach((name, bytes) -> s.append("  %").append(name).append(" = alloca [").append(bytes).append(" x i8], align 64\n"));
+            frameLayout(s, "%R");
+            s.append("  switch i32 %where, label %exit [");
+            for (int b : entrances) s.append(" i32 ").append(b).append(", label %C.").append(b);
+            for (int k = 0; k < resumes.size(); k++) if (resumes.get(k).masked) s.append(" i32 ").append(-1 - k).append(", label %").append(resumes.get(k).label);
+            s.append(" ]\n").append(maskedBlocks).append("exit:\n  ret i32 0\n}\n\n");
+        }
         s.append(entry(barriers, shared, states, context, warps));
         if (turns != null) s.append(turns.helpers());
         s.append(helpers).append(math.definitions()).append(ir.declarations());
@@ -914,7 +1052,8 @@ final class KernelEmitter {
                     + "  %w.more = icmp ult i32 %w.next, " + warps + "\n"
                     + "  br i1 %w.more, label %warps, label %block.end\n" + tail;
         }
-        if (turns != null) return head + turns.turns(call, shared, states, context) + tail + "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n";
+        ir.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)");
+        if (turns != null) return head + turns.turns(call, shared, states, context) + tail;
         // Every pass runs each unfinished warp to its next barrier; state -1 is a finished warp.
         return head
                 + "  %states = getelementptr i8, ptr %scratch, i64 " + shared + "\n"
@@ -951,8 +1090,7 @@ final class KernelEmitter {
                 + "  br i1 %w.more, label %warps, label %pass.end\n"
                 + "pass.end:\n"
                 + "  %again = icmp ne i32 %waiting.next, 0\n"
-                + "  br i1 %again, label %pass, label %block.end\n" + tail
-                + "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)\n";
+                + "  br i1 %again, label %pass, label %block.end\n" + tail;
     }
 
     /** Entry names may hold characters LLVM wants quoted. */

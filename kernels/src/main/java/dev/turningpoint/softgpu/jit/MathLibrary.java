@@ -12,15 +12,19 @@ final class MathLibrary {
     private final Target target;
     private final Map<String, String> used = new LinkedHashMap<>();
     private final Ir ir;
+    private boolean outOfLine;
 
     MathLibrary(Target target, Ir ir) { this.target = target; this.ir = ir; }
 
     /** Whether {@code rcp} and {@code flush} are served: elsewhere a division and a comparison are as good. */
     boolean wide() { return target.avx512(); }
 
+    /** Whether what is called from now on stays a function instead of being written out at each call: for code that rarely runs. */
+    void outOfLine(boolean outOfLine) { this.outOfLine = outOfLine; }
+
     /** Calls the function and gives the name of the result. */
     String call(String name, boolean vec, String x) {
-        String f = "@tp_" + name + (vec ? "_v" : "_s"), t = Ir.type("float", vec);
+        String f = "@tp_" + name + (vec ? "_v" : "_s") + (outOfLine ? "_far" : ""), t = Ir.type("float", vec);
         if (!used.containsKey(f)) used.put(f, define(name, vec, f));
         return ir.temp("call " + t + " " + f + "(" + t + " " + x + ")");
     }
@@ -41,7 +45,7 @@ final class MathLibrary {
             default -> throw new IllegalArgumentException(name);
         };
         String t = Ir.type("float", vec);
-        return "define internal " + t + " " + f + "(" + t + " %x) alwaysinline #0 {\n" + b.text + "  ret " + t + " " + r + "\n}\n";
+        return "define internal " + t + " " + f + "(" + t + " %x) " + (outOfLine ? "noinline" : "alwaysinline") + " #0 {\n" + b.text + "  ret " + t + " " + r + "\n}\n";
     }
 
     private final class Body {

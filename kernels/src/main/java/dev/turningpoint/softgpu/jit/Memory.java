@@ -22,7 +22,9 @@ final class Memory {
     private final KernelEmitter k;
     private final Ir ir;
 
-    Memory(KernelEmitter k) { this.k = k; this.ir = k.ir; }
+    private final GatherLibrary library;
+
+    Memory(KernelEmitter k) { this.k = k; this.ir = k.ir; this.library = new GatherLibrary(k); }
 
     /** An address: base operand, constant offset, space, and how it varies. */
     private record Place(Operand base, long offset, String space, Shape shape) {}
@@ -184,7 +186,7 @@ final class Memory {
         }
         if (!p.shape.isVarying()) {
             Runs runs = runs(p.shape.pattern(), bytes, width, GAP_BYTES);
-            if (runs != null && (mask == null || runs.oneToOne)) {
+            if (runs != null && masked(runs, bytes, width, mask)) {
                 var parts = new ArrayList<String>();
                 var lengths = new ArrayList<Integer>();
                 for (int r = 0; r < runs.length.length; r++) {
@@ -209,7 +211,12 @@ final class Memory {
                 return;
             }
         }
-        note(i, "gathers", p);
+        if (scattered(p, bytes, width)) note(i, "gathers", p);
+        if (byFunction()) {
+            String to = lanes(library.load(y, bytes, width), p, bytes * width, k.activeMask(), null);
+            for (int j = 0; j < width; j++) out.put(j, ir.temp("load " + Ir.vector(y) + ", ptr " + (j == 0 ? to : ir.temp("getelementptr i8, ptr " + to + ", i64 " + 32 * j * bytes))), true);
+            return;
+        }
         if (mask == null && width > 1 && width * bytes <= 16) {
             String at = pointers(p, 0);
             var parts = new ArrayList<String>();
@@ -223,6 +230,36 @@ final class Memory {
             return;
         }
         for (int j = 0; j < width; j++) out.put(j, gather(y, pointers(p, (long) j * bytes), bytes, k.activeMask()), true);
+    }
+
+    /** Gathers and scatters are functions where the processor has none. */
+    private boolean byFunction() { return !k.target.avx512(); }
+
+    /** Whether runs are loaded or stored as vectors under this mask. */
+    private boolean masked(Runs runs, int bytes, int width, String mask) {
+        return mask == null || runs.oneToOne && (!byFunction() || width == 1 && bytes >= 4 && runs.length.length == 1);
+    }
+
+    /** Whether the lanes are in no few places, whatever the mask. */
+    private static boolean scattered(Place p, int bytes, int width) { return p.shape.isVarying() || runs(p.shape.pattern(), bytes, width, GAP_BYTES) == null; }
+
+    /** Calls a function of the {@link GatherLibrary}; values that are stored are in its memory already. */
+    private String lanes(String function, Place p, int bytes, String mask, String from) {
+        String values = from != null ? from : k.scratch("values", 32 * bytes), base, offsets;
+        if (p.shape.isVarying()) {
+            base = "0";
+            offsets = k.scratch("offsets", 256);
+            ir.line("store <32 x i64> " + ir.temp("ptrtoint <32 x ptr> " + pointers(p, 0) + " to <32 x i64>") + ", ptr " + offsets);
+        } else {
+            base = ir.temp("ptrtoint ptr " + pointer(p, 0) + " to i64");
+            offsets = library.table(p.shape.pattern());
+        }
+        if (from == null && mask.startsWith("%")) {   // lanes that do not load get 0
+            ir.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)");
+            ir.line("call void @llvm.memset.p0.i64(ptr align 64 " + values + ", i8 0, i64 " + 32 * bytes + ", i1 false)");
+        }
+        ir.line("call fastcc void " + function + "(ptr " + values + ", i64 " + base + ", ptr " + offsets + ", i32 " + (mask.startsWith("%") ? ir.maskBits(mask) : "-1") + ")");
+        return values;
     }
 
     private String gather(String y, String at, int bytes, String mask) {
@@ -269,7 +306,7 @@ final class Memory {
         String mask = k.mask();
         if (!p.shape.isVarying()) {
             Runs runs = runs(p.shape.pattern(), bytes, width, 0);
-            if (runs != null && (mask == null || runs.oneToOne)) {
+            if (runs != null && masked(runs, bytes, width, mask)) {
                 String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
                 int[] source = new int[runs.total];   // which element of `all` goes where; of several lanes the last
                 for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) source[runs.index[l * width + j]] = j * 32 + l;
@@ -291,7 +328,14 @@ final class Memory {
                 return;
             }
         }
-        note(i, "scatters", p);
+        if (scattered(p, bytes, width)) note(i, "scatters", p);
+        if (byFunction()) {
+            String from = k.scratch("values", 32 * bytes * width);
+            for (int j = 0; j < width; j++)
+                ir.line("store " + Ir.vector(y) + " " + values.get(j) + ", ptr " + (j == 0 ? from : ir.temp("getelementptr i8, ptr " + from + ", i64 " + 32 * j * bytes)));
+            lanes(library.store(y, bytes, width), p, bytes * width, k.activeMask(), from);
+            return;
+        }
         if (mask == null && width > 1 && width * bytes <= 16) {
             String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
             String at = pointers(p, 0);
@@ -329,7 +373,8 @@ final class Memory {
             for (int j = 0; j < width; j++) {
                 String m = ir.compare("ugt", "i32", true, n, Ir.constant("i32", true, 4L * j));
                 if (k.mask() != null) m = ir.maskAnd(k.mask(), m);
-                values[j] = gather("i32", pointers(s, 4L * j), 4, m);
+                if (byFunction()) values[j] = ir.temp("load <32 x i32>, ptr " + lanes(library.load("i32", 4, 1), new Place(s.base, s.offset + 4L * j, s.space, s.shape), 4, m, null));
+                else values[j] = gather("i32", pointers(s, 4L * j), 4, m);
             }
         }
         if (d.shape.isUniform()) {

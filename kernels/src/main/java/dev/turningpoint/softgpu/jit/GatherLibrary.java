@@ -1,0 +1,89 @@
+package dev.turningpoint.softgpu.jit;
+
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * Loads and stores of lanes that are not neighbours, as functions for processors without AVX-512. LLVM would write out a test, a branch and an access for each of
+ * the 32 lanes at every use; a function that visits the lanes of a mask is as fast, and a hundredth of the text.
+ *
+ * <p>A function takes memory for the values (component by component, 32 lanes each), an address, 32 offsets from it, and the lanes as bits.
+ */
+final class GatherLibrary {
+    private final KernelEmitter k;
+    private final Map<String, String> tables = new HashMap<>();
+
+    GatherLibrary(KernelEmitter k) { this.k = k; }
+
+    /** The offsets of lanes from the first one, as a constant. */
+    String table(long[] pattern) {
+        long[] offsets = Arrays.stream(pattern).map(p -> p - pattern[0]).toArray();
+        return tables.computeIfAbsent(Arrays.toString(offsets), t -> {
+            String name = "@tp_offsets_" + tables.size();
+            k.helper(name, () -> name + " = private unnamed_addr constant <32 x i64> " + Ir.lanes("i64", offsets, 0) + "\n");
+            return name;
+        });
+    }
+
+    String load(String type, int bytes, int width) { return function(type, bytes, width, true); }
+
+    String store(String type, int bytes, int width) { return function(type, bytes, width, false); }
+
+    private String function(String type, int bytes, int width, boolean load) {
+        String name = "@tp_" + (load ? "gather_" : "scatter_") + type + "x" + width;
+        k.helper(name, () -> {
+            var f = new Ir();
+            f.line("%all = icmp eq i32 %lanes, -1");
+            f.line("br i1 %all, label %whole, label %part");
+            f.label("whole");
+            int group = 4;   // lanes at a time: a few machine registers are rearranged between components and lanes
+            for (int l = 0; l < 32; l += group) {
+                int first = l;
+                var parts = new java.util.ArrayList<String>();
+                var lengths = new java.util.ArrayList<Integer>();
+                for (int n = 0; n < (load ? group : width); n++) {
+                    parts.add(f.temp("load " + Ir.vector(load ? width : group, type) + ", ptr " + (load ? lane(f, "" + (first + n)) : value(f, bytes, n, first)) + ", align " + bytes));
+                    lengths.add(load ? width : group);
+                }
+                String all = f.concat(type, parts, lengths);
+                for (int n = 0; n < (load ? width : group); n++) {
+                    int at = n;
+                    String v = f.shuffle(type, group * width, all, null, load ? group : width, e -> e * (load ? width : group) + at);
+                    f.line("store " + Ir.vector(load ? group : width, type) + " " + v + ", ptr " + (load ? value(f, bytes, n, first) : lane(f, "" + (first + n))) + ", align " + bytes);
+                }
+            }
+            f.line("ret void");
+            f.label("part");
+            f.line("%none = icmp eq i32 %lanes, 0");
+            f.line("br i1 %none, label %done, label %loop");
+            f.label("loop");
+            f.line("%m = phi i32 [ %lanes, %part ], [ %rest, %loop ]");
+            f.line("%l = call i32 @llvm.cttz.i32(i32 %m, i1 true)");
+            f.line("%lane = zext i32 %l to i64");
+            String at = lane(f, "%lane");
+            for (int n = 0; n < width; n++) {
+                String memory = n == 0 ? at : f.temp("getelementptr i8, ptr " + at + ", i64 " + n * bytes), own = f.temp("getelementptr " + type + ", ptr " + value(f, bytes, n, 0) + ", i64 %lane");
+                String v = f.temp("load " + type + ", ptr " + (load ? memory : own) + ", align " + bytes);
+                f.line("store " + type + " " + v + ", ptr " + (load ? own : memory) + ", align " + bytes);
+            }
+            f.line("%less = sub i32 %m, 1");
+            f.line("%rest = and i32 %m, %less");
+            f.line("%more = icmp ne i32 %rest, 0");
+            f.line("br i1 %more, label %loop, label %done");
+            f.label("done");
+            k.ir.declare("i32 @llvm.cttz.i32(i32, i1)");
+            return "define internal fastcc void " + name + "(ptr nocapture %values, i64 %base, ptr nocapture readonly %offsets, i32 %lanes) noinline #0 {\nentry:\n" + f.take() + "  ret void\n}\n";
+        });
+        return name;
+    }
+
+    private static String lane(Ir f, String l) {
+        return f.temp("inttoptr i64 " + f.temp("add i64 %base, " + f.temp("load i64, ptr " + f.temp("getelementptr i64, ptr %offsets, i64 " + l))) + " to ptr");
+    }
+
+    private static String value(Ir f, int bytes, int component, int lane) {
+        int at = (component * 32 + lane) * bytes;
+        return at == 0 ? "%values" : f.temp("getelementptr i8, ptr %values, i64 " + at);
+    }
+}
