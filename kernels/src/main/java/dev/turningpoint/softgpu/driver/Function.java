@@ -22,6 +22,11 @@ import java.util.concurrent.ConcurrentHashMap;
 final class Function {
     static final long DEFAULT_SHARED = 48 << 10, MOST_SHARED = 227 << 10;
     static final int MOST_PARAMETERS = 32764;
+    /**
+     * {@code -Dturningpoint.software.report=true}: when a kernel is compiled, every access that became a gather or a scatter is printed with its line of PTX and of CUDA C++.
+     * Where lanes touch neighbours by an index that the analysis follows, an access is a vector instruction or two; otherwise it costs one for each lane.
+     */
+    private static final boolean REPORT = Boolean.getBoolean("turningpoint.software.report");
     /** {@code -Dturningpoint.software.interpret=true}: kernels are interpreted, instruction by instruction and lane by lane, every address looked up before it is touched. */
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
     /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */
@@ -137,6 +142,7 @@ final class Function {
         Compiled(Function function, int bx, int by, int bz, int shared) {
             super(function, bx, by, bz, shared);
             code = function.module.compiler.compile(function.module.ptx, function.kernel.name(), bx, by, bz, shared);
+            if (REPORT) for (String line : code.report()) DriverLog.note(line, true);
         }
 
         @Override

@@ -269,7 +269,7 @@ final class Memory {
     }
 
     private void note(Instruction i, String what, Place p) {
-        String s = k.kernel.module() + ".ptx:" + i.line() + ": " + i.name() + " " + what
+        String s = "kernel " + k.kernel.name() + ", " + k.kernel.module() + ".ptx:" + i.line() + (i.source() == null ? "" : " (" + i.source() + ")") + ": " + i.name() + " " + what
                 + (p.shape.isVarying() ? ": its address escapes the lane analysis" : ": its lanes touch memory in too many places");
         if (!k.report.contains(s)) k.report.add(s);
     }
