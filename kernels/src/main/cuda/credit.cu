@@ -119,6 +119,7 @@ extern "C" __global__ void __launch_bounds__(128) balance(const float* indicator
         for (int t = 0; t < n; t++) {
             const int j = row * n + t;
             const float other = key[j];
+            if (other == 0.f) continue;                    // most entries are no turning points; the same for every lane
             positive += same && other > 0.f;
             negative += same && other < 0.f;
             rank += same && sign(other) == sign(my_key) && (fabsf(other) > magnitude || (fabsf(other) == magnitude && j < i));

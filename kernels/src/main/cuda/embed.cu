@@ -134,11 +134,15 @@ extern "C" __global__ void __launch_bounds__(128) position_gradient(const float*
         #pragma unroll
         for (int j = 0; j < 4; j++) dPosition[32 * j + lane] += sum[j];
     } else {
-        for (int c = lane; c < n - first; c += 32) {
-            float sum = 0.f;
-            for (int b = 0; b < batch; b++) sum += dOut[(long)b * n + c];
-            dPosition[c] += sum;
+        const int columns = n - first;
+        float sum[4] = {0.f, 0.f, 0.f, 0.f};
+        for (int b = 0; b < batch; b++) {
+            const float* row = dOut + (long)b * n;
+            #pragma unroll
+            for (int j = 0; j < 4; j++) if (32 * j + lane < columns) sum[j] += row[32 * j + lane];
         }
+        #pragma unroll
+        for (int j = 0; j < 4; j++) if (32 * j + lane < columns) dPosition[32 * j + lane] += sum[j];
     }
 }
 

@@ -14,14 +14,22 @@
 extern "C" __global__ void __launch_bounds__(256) grad_norm_partial(const float* g, double* partial, long n) {
     const long first = (long)blockIdx.x * 2048 + threadIdx.x;  // in groups of 4
     double sum = 0.;
-    #pragma unroll
-    for (int j = 0; j < 8; j++) {
-        const long k = first + j * 256;
-        if (4 * k + 3 < n) {
-            const float4 a = load4(g, k);
+    if ((blockIdx.x + 1L) * 8192 <= n) {  // the same for a whole block: no guard at each group
+        #pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const float4 a = load4(g, first + j * 256);
             sum += (double)(a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w);
-        } else {
-            for (long i = 4 * k; i < n; i++) sum += (double)(g[i] * g[i]);
+        }
+    } else {
+        #pragma unroll 1
+        for (int j = 0; j < 8; j++) {
+            const long k = first + j * 256;
+            if (4 * k + 3 < n) {
+                const float4 a = load4(g, k);
+                sum += (double)(a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w);
+            } else {
+                for (long i = 4 * k; i < n; i++) sum += (double)(g[i] * g[i]);
+            }
         }
     }
     sum = block_sum<256>(sum);

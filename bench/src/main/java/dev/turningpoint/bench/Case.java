@@ -34,6 +34,9 @@ record Case(String title, KernelCase kernels, Kind kind, Peer peer, String reaso
         }
     }
 
+    /** Reasons that several cases have. */
+    static final String ONE_PASS = "one pass over the same bytes on both sides", FIVE_TO_THREE = "the peer moves five arrays in two passes, ours three in one";
+
     /** The share of the triad's bandwidth that a case with arrays beyond the caches is to reach. */
     static final double BANDWIDTH_GOAL = 0.8;
 

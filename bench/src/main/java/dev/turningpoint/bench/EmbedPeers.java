@@ -12,18 +12,20 @@ import org.bytedeco.pytorch.global.torch;
 /** {@code embed.cu} beside views and permutations, {@code F.embedding} and the sinusoid of diffusers. */
 final class EmbedPeers {
 
+    private static final String TRANSPOSED = "one copy on both sides, element by element where channels become the fastest dimension";
+
     private EmbedPeers() {}
 
     static void addTo(List<Case> cases) {
         for (String size : List.of("glyph", "dram")) {
             for (String types : List.of("f32_f32", "f32_bf16", "bf16_f32", "bf16_bf16")) {
-                cases.add(Case.of("patchify", "embed.patchify_" + types + "." + size, ELEMENTWISE, EmbedPeers::patchify));
-                cases.add(Case.of("unpatchify", "embed.unpatchify_" + types + "." + size, ELEMENTWISE, EmbedPeers::unpatchify));
+                cases.add(Case.of("patchify", "embed.patchify_" + types + "." + size, ELEMENTWISE, EmbedPeers::patchify).because(TRANSPOSED));
+                cases.add(Case.of("unpatchify", "embed.unpatchify_" + types + "." + size, ELEMENTWISE, EmbedPeers::unpatchify).because(TRANSPOSED));
             }
             for (String type : List.of("f32", "bf16")) {
-                cases.add(Case.of("position added", "embed.add_position_" + type + "." + size, ELEMENTWISE, EmbedPeers::addPosition).because("one pass over the same bytes on both sides"));
+                cases.add(Case.of("position added", "embed.add_position_" + type + "." + size, ELEMENTWISE, EmbedPeers::addPosition).because(Case.ONE_PASS));
             }
-            cases.add(Case.of("position gradient", "embed.position_gradient." + size, ELEMENTWISE, EmbedPeers::positionGradient).because("one pass over the same bytes on both sides"));
+            cases.add(Case.of("position gradient", "embed.position_gradient." + size, ELEMENTWISE, EmbedPeers::positionGradient).because(Case.ONE_PASS));
         }
         for (String type : List.of("f32", "bf16")) {
             cases.add(Case.of("timestep embedding", "embed.timestep_embedding_" + type + ".glyph", ELEMENTWISE, EmbedPeers::timestep));

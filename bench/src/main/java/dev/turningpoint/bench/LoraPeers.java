@@ -13,14 +13,16 @@ final class LoraPeers {
 
     private static final double SCALE = 2;  // of the registry's cases
 
+    private static final String PRODUCTS = "sums in the order of a GPU's threads, operands from shared memory, against a BLAS that blocks for registers";
+
     private LoraPeers() {}
 
     static void addTo(List<Case> cases) {
         for (String size : List.of("glyph", "sd35")) {
             for (String type : List.of("f32", "bf16")) {
                 String of = type + "." + size;
-                cases.add(Case.of("LoRA", "lora.lora_forward_" + of, PRODUCT, LoraPeers::forward));
-                cases.add(Case.of("LoRA, backward", "lora.lora_backward_" + of, PRODUCT, in -> backward(in, of)));
+                cases.add(Case.of("LoRA", "lora.lora_forward_" + of, PRODUCT, LoraPeers::forward).because(PRODUCTS));
+                cases.add(Case.of("LoRA, backward", "lora.lora_backward_" + of, PRODUCT, in -> backward(in, of)).because(PRODUCTS));
             }
         }
     }

@@ -10,7 +10,7 @@ import org.bytedeco.pytorch.global.torch;
 /** {@code mlp.cu} beside the functions of the same names; backwards by autograd. */
 final class MlpPeers {
 
-    private static final String ONE_PASS = "one pass over the same bytes on both sides";
+    private static final String EXPONENTIAL = "an exponential and a division an element on both sides";
 
     private MlpPeers() {}
 
@@ -20,15 +20,15 @@ final class MlpPeers {
                 cases.add(Case.of("GELU", "mlp.gelu_" + type + "." + size, ELEMENTWISE, in -> forward(in, t -> torch.gelu(t, "tanh"))));
                 cases.add(Case.of("GELU, backward", "mlp.gelu_backward_" + type + "." + size, ELEMENTWISE, in -> backward(in, t -> torch.gelu(t, "tanh"))));
             }
-            cases.add(Case.of("SiLU", "mlp.silu_" + type + ".glyph", ELEMENTWISE, in -> forward(in, torch::silu)));
-            cases.add(Case.of("SiLU, backward", "mlp.silu_backward_" + type + ".glyph", ELEMENTWISE, in -> backward(in, torch::silu)));
+            cases.add(Case.of("SiLU", "mlp.silu_" + type + ".glyph", ELEMENTWISE, in -> forward(in, torch::silu)).because(EXPONENTIAL));
+            cases.add(Case.of("SiLU, backward", "mlp.silu_backward_" + type + ".glyph", ELEMENTWISE, in -> backward(in, torch::silu)).because(EXPONENTIAL));
             for (String size : List.of("glyph", "dram")) {
-                cases.add(Case.of("gate and residual", "mlp.gate_residual_" + type + "." + size, ELEMENTWISE, MlpPeers::gateResidual));
+                cases.add(Case.of("gate and residual", "mlp.gate_residual_" + type + "." + size, ELEMENTWISE, MlpPeers::gateResidual).because(Case.FIVE_TO_THREE));
                 cases.add(Case.of("gate and residual, backward", "mlp.gate_residual_backward_" + type + "." + size, ELEMENTWISE, MlpPeers::gateResidualBackward));
-                cases.add(Case.of("bias gradient", "mlp.column_sums_" + type + "." + size, ELEMENTWISE, MlpPeers::biasGradient).because(ONE_PASS));
-                cases.add(Case.of("sum", "mlp.add_" + type + "." + size, ELEMENTWISE, MlpPeers::add).because(ONE_PASS));
+                cases.add(Case.of("bias gradient", "mlp.column_sums_" + type + "." + size, ELEMENTWISE, MlpPeers::biasGradient).because(Case.ONE_PASS));
+                cases.add(Case.of("sum", "mlp.add_" + type + "." + size, ELEMENTWISE, MlpPeers::add).because(Case.ONE_PASS));
                 String cast = type.equals("f32") ? "mlp.cast_f32_bf16." : "mlp.cast_bf16_f32.";
-                cases.add(Case.of("cast", cast + size, ELEMENTWISE, MlpPeers::cast).because(ONE_PASS));
+                cases.add(Case.of("cast", cast + size, ELEMENTWISE, MlpPeers::cast).because(Case.ONE_PASS));
             }
         }
         cases.add(Case.of("sum of partial sums", "mlp.sum_partials.glyph", ELEMENTWISE, MlpPeers::sumPartials));

@@ -28,12 +28,11 @@ final class SamplerPeers {
                 String of = type + "." + size;
                 cases.add(Case.of("SDE step, noise given", "sampler.flow_step_given_" + of, ELEMENTWISE, in -> step(in, true, true)));
                 cases.add(Case.of("CPS step, noise given", "sampler.flow_step_given_" + of, ELEMENTWISE, in -> step(in, false, true)));
-                cases.add(Case.of("ODE step", "sampler.flow_step_ode_" + of, ELEMENTWISE, SamplerPeers::odeStep));
+                cases.add(Case.of("ODE step", "sampler.flow_step_ode_" + of, ELEMENTWISE, SamplerPeers::odeStep).because(Case.FIVE_TO_THREE));
                 cases.add(Case.of("guidance and ODE step", "sampler.flow_step_guided_" + of, ELEMENTWISE, SamplerPeers::guidedOdeStep));
                 cases.add(Case.of("log-probability replayed, SDE", "sampler.replay_log_prob_" + of, ELEMENTWISE, SamplerPeers::replay));
             }
-            cases.add(Case.of("gather rows", "sampler.gather_rows_f32." + size, ELEMENTWISE, SamplerPeers::gatherRows)
-                    .because("one copy on both sides"));
+            cases.add(Case.of("gather rows", "sampler.gather_rows_f32." + size, ELEMENTWISE, SamplerPeers::gatherRows).because(Case.ONE_PASS));
         }
         for (String size : List.of("glyph", "sd35")) {
             for (String type : List.of("f32", "bf16")) {
