@@ -144,7 +144,7 @@ final class FloatArithmetic {
             return (a, b, c) -> Rounding.bits(Math.fma(Double.longBitsToDouble(a), Double.longBitsToDouble(b), Double.longBitsToDouble(c)), t);
         return (a, b, c) -> {
             double x = read(a, t, ftz), y = read(b, t, ftz), z = read(c, t, ftz);
-            if (!Double.isFinite(x) || !Double.isFinite(y) || !Double.isFinite(z)) return end.of(x * y + z);
+            if (!Double.isFinite(x) || !Double.isFinite(y) || !Double.isFinite(z)) return end.of(Math.fma(x, y, z));   // the product of two finite doubles is finite, whatever its size
             if (f != Format.F64) return end.of(sum(x * y, z, f, mode));   // the product of two floats fits a double
             BigDecimal exact = new BigDecimal(x).multiply(new BigDecimal(y)).add(new BigDecimal(z));
             return end.of(exact.signum() == 0 ? zero(Math.copySign(1, x) * Math.copySign(1, y) < 0, Math.copySign(1, z) < 0, mode) : Rounding.round(exact, f, mode));

@@ -153,6 +153,22 @@ class PtxOperationTest {
             for (int n = 0; n < cases.length; n++) assertEquals(Integer.toHexString(cases[n][3]), Integer.toHexString((int) out[n]), "case " + n);
     }
 
+    /** The product of two finite numbers is finite, and an infinite sum what the third operand is. */
+    @Test
+    void aFusedProductDoesNotOverflowByItself() {
+        var in = new long[3][N];
+        in[0][0] = in[0][1] = Double.doubleToRawLongBits(1e300);
+        in[1][0] = Double.doubleToRawLongBits(-1e300);
+        in[1][1] = Double.doubleToRawLongBits(1e300);
+        in[2][0] = Double.doubleToRawLongBits(Double.POSITIVE_INFINITY);
+        in[2][1] = Double.doubleToRawLongBits(Double.NEGATIVE_INFINITY);
+        for (String mode : new String[]{"rn", "rz", "rm", "rp"})
+            for (long[] out : everywhere("fma." + mode + ".f64 %w, %x, %y, %z; mov.b64 %q7, %w;", in)) {
+                assertEquals(Double.POSITIVE_INFINITY, Double.longBitsToDouble(out[0]), mode);
+                assertEquals(Double.NEGATIVE_INFINITY, Double.longBitsToDouble(out[1]), mode);
+            }
+    }
+
     /** {@code .relu}: what is negative becomes +0, a NaN stays one. */
     @Test
     void withoutNegativeParts() {
