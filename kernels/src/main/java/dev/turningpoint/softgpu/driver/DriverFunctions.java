@@ -773,6 +773,8 @@ public final class DriverFunctions {
             throw Code.INVALID_VALUE.error(f.kernel.name() + ": block " + bx + " x " + by + " x " + bz);
         if (bx * by * bz > f.kernel.maxThreads())
             throw Code.INVALID_VALUE.error(f.kernel.name() + ": block of " + bx * by * bz + " threads, compiled for at most " + f.kernel.maxThreads());
+        if (!f.kernel.admits(bx, by, bz))
+            throw Code.INVALID_VALUE.error(f.kernel.name() + ": block " + bx + " x " + by + " x " + bz + ", compiled for " + f.kernel.required(0) + " x " + f.kernel.required(1) + " x " + f.kernel.required(2) + " alone");
         if (shared < 0 || shared > f.dynamicShared)
             throw Code.INVALID_VALUE.error(f.kernel.name() + ": " + shared + " bytes of dynamic shared memory, " + f.dynamicShared + " allowed (cuFuncSetAttribute raises it)");
     }

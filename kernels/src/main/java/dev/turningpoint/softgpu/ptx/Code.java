@@ -15,6 +15,8 @@ final class Code {
     final List<PtxParam> params = new ArrayList<>();
     int paramBytes;
     int maxThreads = 1024;
+    /** Block that a launch must have, of one to three dimensions; empty if any will do. */
+    List<Integer> requiredBlock = List.of();
     /** Of a function. */
     final List<PtxVariable> formals = new ArrayList<>(), results = new ArrayList<>();
     final List<Register> registers = new ArrayList<>();

@@ -21,12 +21,13 @@ public final class PtxKernel {
     private final long staticShared;
     private final long localBytes;
     private final int maxThreads;
+    private final List<Integer> requiredBlock;
     private final PtxException unserved;
     private final boolean syncsGrid;
 
     PtxKernel(String module, String name, String text, List<PtxParam> params, int paramBytes, List<Register> registers, List<Instruction> instructions,
               Map<String, Integer> labels, Map<String, List<String>> branchTables, Map<String, Long> sharedOffsets, long staticShared,
-              long localBytes, int maxThreads, PtxException unserved) {
+              long localBytes, int maxThreads, List<Integer> requiredBlock, PtxException unserved) {
         this.module = module;
         this.name = name;
         this.text = text;
@@ -39,7 +40,8 @@ public final class PtxKernel {
         this.sharedOffsets = Map.copyOf(sharedOffsets);
         this.staticShared = staticShared;
         this.localBytes = localBytes;
-        this.maxThreads = maxThreads;
+        this.maxThreads = requiredBlock.isEmpty() ? maxThreads : requiredBlock.stream().reduce(1, (a, b) -> a * b);
+        this.requiredBlock = requiredBlock;
         this.unserved = unserved;
         this.syncsGrid = instructions.stream().anyMatch(i -> i.operands().stream().anyMatch(o -> o instanceof Operand.Special s && s.name().startsWith("%envreg")));
     }
@@ -86,4 +88,10 @@ public final class PtxKernel {
     public long localBytes() { return localBytes; }
     /** Threads per block promised by {@code .maxntid} or {@code .reqntid}; 1024 if neither is given. */
     public int maxThreads() { return maxThreads; }
+    /** Whether a block of this shape may be launched: {@code .reqntid} demands one. */
+    public boolean admits(int x, int y, int z) {
+        return requiredBlock.isEmpty() || x == required(0) && y == required(1) && z == required(2);
+    }
+    /** One dimension of the block that {@code .reqntid} demands; 1 where it names none. */
+    public int required(int dimension) { return dimension < requiredBlock.size() ? requiredBlock.get(dimension) : 1; }
 }

@@ -297,7 +297,12 @@ public final class PtxParser {
 
         private void directive(Token t) {
             switch (t.text()) {
-                case ".maxntid", ".reqntid" -> code.maxThreads = (int) Math.min(1024, product());
+                case ".maxntid" -> code.maxThreads = (int) Math.min(1024, product());
+                case ".reqntid" -> {
+                    var block = new ArrayList<Integer>();
+                    do block.add((int) number(next())); while (accept(","));
+                    code.requiredBlock = List.copyOf(block);
+                }
                 case ".minnctapersm", ".maxnctapersm", ".maxnreg", ".maxclusterrank" -> next();
                 case ".reqnctapercluster" -> { if (product() > 1) unserved(t, "a kernel of clusters"); }
                 case ".pragma" -> skipTo(";");

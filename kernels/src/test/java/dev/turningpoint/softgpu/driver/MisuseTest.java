@@ -42,7 +42,7 @@ class MisuseTest {
     private final Arena arena = Arena.ofShared();
     private final long out = arena.allocate(256).address(), text = arena.allocateFrom("absent").address();
     private final List<String> wrong = new ArrayList<>();
-    private long module, increment, small, exact, stream, event, memory;
+    private long module, increment, small, stream, event, memory;
 
     private static Stubs library(String name) {
         return (Stubs) new SoftwareDriver().symbols(name.startsWith("cublasLt") ? NativeLibrary.CUBLASLT : NativeLibrary.CUDA);
@@ -339,6 +339,10 @@ class MisuseTest {
         refused(INVALID_VALUE, "block 1 x 1 x 65", "cuLaunchKernel", increment, 1, 1, 1, 1, 1, 65, 0, stream, p, 0);
         refused(INVALID_VALUE, "block 32 x 33 x 1", "cuLaunchKernel", increment, 1, 1, 1, 32, 33, 1, 0, stream, p, 0);
         refused(INVALID_VALUE, "block of 65 threads, compiled for at most 64", "cuLaunchKernel", small, 1, 1, 1, 65, 1, 1, 0, stream, p, 0);
+        long exact = made("cuModuleGetFunction", made("cuModuleLoadData", ptx(".version 9.0\n.target sm_80\n.address_size 64\n.entry exact() .reqntid 32, 2 { ret; }")), arena.allocateFrom("exact").address());
+        refused(INVALID_VALUE, "block 64 x 1 x 1, compiled for 32 x 2 x 1 alone", "cuLaunchKernel", exact, 1, 1, 1, 64, 1, 1, 0, stream, 0, 0);
+        refused(INVALID_VALUE, "block 32 x 1 x 1, compiled for 32 x 2 x 1 alone", "cuLaunchKernel", exact, 1, 1, 1, 32, 1, 1, 0, stream, 0, 0);
+        ok("cuLaunchKernel", exact, 1, 1, 1, 32, 2, 1, 0, stream, 0, 0);
         refused(INVALID_VALUE, "49153 bytes of dynamic shared memory, 49152 allowed", "cuLaunchKernel", increment, 1, 1, 1, 32, 1, 1, 49153, stream, p, 0);
         refused(INVALID_VALUE, "no parameters given, the kernel has 3", "cuLaunchKernel", increment, 1, 1, 1, 32, 1, 1, 0, stream, 0, 0);
         Raw.putLong(p + 8, 0);

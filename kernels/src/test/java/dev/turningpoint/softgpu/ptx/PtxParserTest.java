@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Random;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -36,6 +37,14 @@ class PtxParserTest {
         assertEquals(List.of(0, 8, 28, 32, 48), k.params().stream().map(PtxParam::offset).toList());
         assertEquals(64, k.paramBytes());
         assertEquals(128, k.maxThreads());
+    }
+
+    @Test
+    void aKernelMayDemandItsBlock() {
+        PtxKernel k = PtxParser.parse("m", HEAD + ".entry f()\n.reqntid 32, 2\n{ ret; }").kernel("f");
+        assertEquals(64, k.maxThreads());
+        assertTrue(k.admits(32, 2, 1));
+        assertFalse(k.admits(64, 1, 1) || k.admits(32, 2, 2) || k.admits(2, 32, 1));
     }
 
     @Test
