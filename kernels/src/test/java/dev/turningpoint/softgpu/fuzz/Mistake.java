@@ -1,7 +1,6 @@
 package dev.turningpoint.softgpu.fuzz;
 
 import java.util.HashSet;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /** Mistakes a translator to vectors of 32 lanes can make, planted into the IR it emits. None lets compiled code touch memory it should not: the test has to live on. */
@@ -28,7 +27,9 @@ enum Mistake {
     WAITING_LANES_FORGOTTEN("(%t\\d+) = load i32, ptr (%pend\\.\\d+)\\n  (%t\\d+) = or i32 \\1, (%t\\d+)", "$1 = load i32, ptr $2\n  $3 = or i32 0, $4"),
     BOTH_WAYS_TAKEN("= xor i32 (%t\\d+), -1\\n", "= or i32 $1, 0\n"),
     NEIGHBOURS_ASSUMED("(%t\\d+) = call <32 x i32> @llvm\\.masked\\.gather\\.v32i32\\.v32p0\\(<32 x ptr> (%t\\d+), i32 4, <32 x i1> splat \\(i1 true\\), <32 x i32> zeroinitializer\\)",
-            "$1p = extractelement <32 x ptr> $2, i64 0\n  $1 = load <32 x i32>, ptr $1p, align 4"),
+            "$1p = extractelement <32 x ptr> $2, i64 0\n  $1 = load <32 x i32>, ptr $1p, align 4",
+            "store <32 x i64> (%t\\d+), ptr %offsets\n  call fastcc void @tp_gather_i32x1\\(ptr %values, i64 0, ptr %offsets, i32 -1\\)\n  (%t\\d+) = load <32 x i32>, ptr %values",   // without AVX-512
+            "$2a = extractelement <32 x i64> $1, i64 0\n  $2p = inttoptr i64 $2a to ptr\n  $2 = load <32 x i32>, ptr $2p, align 4"),
     UNIFORMITY_CLAIMED("(%t\\d+) = mul <32 x i32> (%t\\d+), (%t\\d+)\\n", "$1u = shufflevector <32 x i32> $3, <32 x i32> poison, <32 x i32> zeroinitializer\n  $1 = mul <32 x i32> $2, $1u\n"),
     OFF_BY_ONE_ELEMENT("(add <32 x i64> %t\\d+), splat \\(i64 4\\)", "$1, splat (i64 8)"),
     BARRIER_DOES_NOT_SAVE("  store <32 x float> %t\\d+, ptr %t\\d+, align 64\\n", ""),
@@ -36,17 +37,15 @@ enum Mistake {
     REDUCED_WITH_ANOTHER_OPERATION("@llvm\\.vector\\.reduce\\.smin\\.", "@llvm.vector.reduce.smax."),
     SIGNED_ATOMIC("atomicrmw umax", "atomicrmw max");
 
-    private final Pattern right;
-    private final String wrong;
+    private final String[] rightAndWrong;
 
-    Mistake(String right, String wrong) {
-        this.right = Pattern.compile(right);
-        this.wrong = wrong;
-    }
+    /** Patterns, each with what takes its place. */
+    Mistake(String... rightAndWrong) { this.rightAndWrong = rightAndWrong; }
 
     /** The IR with the mistake in every place where it can be made. */
     String in(String ir) {
-        String s = right.matcher(ir).replaceAll(wrong);
+        String s = ir;
+        for (int n = 0; n < rightAndWrong.length; n += 2) s = s.replaceAll(rightAndWrong[n], rightAndWrong[n + 1]);
         if (s.equals(ir)) return ir;
         var declared = new HashSet<String>();   // each function once
         return s.lines().filter(l -> !l.startsWith("declare ") || declared.add(l)).collect(Collectors.joining("\n", "", "\n"));
