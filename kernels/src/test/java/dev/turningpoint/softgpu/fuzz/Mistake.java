@@ -10,7 +10,7 @@ enum Mistake {
     SIGN_LOST_IN_A_LOAD("= sext <32 x i(8|16)>", "= zext <32 x i$1>"),
     UNSIGNED_DIVISION("= sdiv <32 x i32>", "= udiv <32 x i32>"),
     UNSIGNED_CONVERSION("@llvm\\.fptosi\\.sat\\.v32i32\\.v32f32", "@llvm.fptoui.sat.v32i32.v32f32"),
-    DIVISION_BY_ZERO_UNGUARDED("(select <32 x i1> %t\\d+, <32 x i32>) splat \\(i32 -1\\), <32 x i32>", "$1 zeroinitializer, <32 x i32>"),
+    DIVISION_BY_ZERO_UNGUARDED("(div <32 x i32> [^\\n]*\\n(?:[^\\n]*\\n){0,3}?[^\\n]*select <32 x i1> %t\\d+, <32 x i32>) splat \\(i32 -1\\), <32 x i32>", "$1 zeroinitializer, <32 x i32>"),
     DIRECTED_ROUNDING_FORGOTTEN("@llvm\\.set\\.rounding\\(i32 [023]\\)", "@llvm.set.rounding(i32 1)"),
     TIES_ROUNDED_AWAY("@llvm\\.roundeven\\.", "@llvm.round."),
     NOT_FLUSHED("(@llvm\\.copysign\\.v32f32\\(<32 x float>) splat \\(float 0x0000000000000000\\)", "$1 splat (float 0x36A0000000000000)"),   // the least subnormal for 0
