@@ -285,9 +285,9 @@ class OperationTest {
             int s = 16 * h;
             short x = (short) (a[i] >> s), y = (short) (b[i] >> s), z = (short) (c[i] >> s);
             float p = Launch.bf16(x), q = Launch.bf16(y), r = Launch.bf16(z);
-            half(i, 0, s, (double) p * q + r, Math.fma((double) p, (double) q, (double) r), "fma.bf16x2");
-            half(i, 1, s, (double) p + q, (double) p + q, "add.bf16x2");
-            half(i, 2, s, (double) p * q, (double) p * q, "mul.bf16x2");
+            half(i, 0, s, p, q, r, "fma.bf16x2");
+            half(i, 1, s, p, 1, q, "add.bf16x2");
+            half(i, 2, s, p, q, 0, "mul.bf16x2");
             float u = Float.float16ToFloat(x), v = Float.float16ToFloat(y);
             if (finite(u, v)) {
                 assertEquals(Float.floatToFloat16(u + v) & 0xffff, out[i * WIDTH + 5] >> s & 0xffff, "add.f16x2 of " + u + ", " + v);
@@ -298,13 +298,17 @@ class OperationTest {
         }
     }
 
-    private void half(int i, int k, int shift, double rough, double exact, String what) {
-        if (Double.isNaN(exact) || Double.isInfinite(exact) || Math.abs(exact) < Float.MIN_NORMAL * 2 || Math.abs(exact) > Float.MAX_VALUE / 2) return;
-        // round the double to bf16, ties to even, by hand
-        long bits = Double.doubleToRawLongBits(exact);
+    /** The result is x y + z, rounded once to bf16. */
+    private void half(int i, int k, int shift, float x, float y, float z, String what) {
+        double sum = Math.fma((double) x, (double) y, (double) z);
+        if (Double.isNaN(sum) || Double.isInfinite(sum) || Math.abs(sum) < Float.MIN_NORMAL * 2 || Math.abs(sum) > Float.MAX_VALUE / 2) return;
+        // round the double to bf16, ties to even, by hand; what the double lost decides where it lies in the middle
+        var exact = new java.math.BigDecimal(x).multiply(new java.math.BigDecimal(y)).add(new java.math.BigDecimal(z));
+        int beyond = exact.abs().compareTo(new java.math.BigDecimal(sum).abs());
+        long bits = Double.doubleToRawLongBits(sum);
         long cut = 52 - 7, half = 1L << cut - 1, low = bits & (1L << cut) - 1;
         long kept = bits >> cut;
-        if (low > half || low == half && (kept & 1) != 0) kept++;
+        if (low > half || low == half && (beyond > 0 || beyond == 0 && (kept & 1) != 0)) kept++;
         double rounded = Double.longBitsToDouble(kept << cut);
         float got = Launch.bf16((short) (out[i * WIDTH + k] >> shift));
         assertEquals((float) rounded, got, what + " of element " + i);
