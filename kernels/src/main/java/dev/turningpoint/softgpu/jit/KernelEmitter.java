@@ -618,6 +618,10 @@ final class KernelEmitter {
         int number = resumes.size() + 1;
         String label = "resume." + number;
         resumes.add(new Resume(label, inMasked));
+        if (divided) {   // what the lanes in other blocks still need
+            live = (BitSet) live.clone();
+            for (int b = pendable.nextSetBit(0); b >= 0; b = pendable.nextSetBit(b + 1)) live.or(analysis.liveIn(b));
+        }
         var saved = new ArrayList<Object[]>();
         long at = 64;
         for (int id = live.nextSetBit(0); id >= 0; id = live.nextSetBit(id + 1)) {

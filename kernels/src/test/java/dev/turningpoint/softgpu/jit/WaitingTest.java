@@ -84,4 +84,17 @@ class WaitingTest {
             assertEquals(42, out.get(ValueLayout.JAVA_INT, 0));
         }
     }
+
+    @ParameterizedTest @MethodSource("ways")
+    void lanesElsewhereKeepTheirRegistersWhileOthersWait(Way way) {
+        int[] in = new Random(5).ints(192, -1000, 1000).toArray();
+        int[] o;
+        try (Arena a = Arena.ofConfined()) {
+            var out = Launch.ints(a, new int[96]);
+            way.run("waiting", "waits_divided", 1, 96, Launch.ints(a, 0, 0), Launch.ints(a, in), out);
+            o = out.toArray(ValueLayout.JAVA_INT);
+        }
+        for (int i = 0; i < 96; i++)
+            assertEquals(i >= 64 ? in[i] - in[96 + i] : i % 2 == 0 ? in[i] + 42 + 3 * in[i] : 5 * in[96 + i] + in[96 + i] - 43, o[i], "thread " + i);
+    }
 }

@@ -114,3 +114,26 @@ extern "C" __global__ void grid_sums(int* data, int* out, int rounds) {
         grid.sync();
     }
 }
+
+extern "C" __global__ void waits_divided(volatile int* flags, const volatile int* in, int* out) {   // half the lanes wait while the others stand elsewhere with numbers of their own
+    const int i = threadIdx.x, x = in[i], y = in[96 + i];
+    if (i < 64) {
+        if (i % 2 == 0) {
+            while (flags[0] == 0) { }
+            out[i] = x + flags[0];
+        } else {
+            out[i] = y * 5;
+        }
+        const int z = in[i], w = in[96 + i];
+        if (i % 2 == 0) {
+            out[i] += z * 3;
+        } else {
+            while (flags[1] == 0) { }
+            out[i] += w - flags[1];
+        }
+    } else {
+        if (i == 70) flags[0] = 42;
+        if (i == 80) flags[1] = 43;
+        out[i] = x - y;
+    }
+}
