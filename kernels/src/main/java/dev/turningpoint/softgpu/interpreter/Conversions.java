@@ -19,11 +19,8 @@ final class Conversions {
         if (types.size() < 2) throw o.refuse(i, "");
         PtxType to = types.get(0), from = types.get(types.size() - 1);
         Mode mode = Rounding.mode(i);
-        if (to == PtxType.F16X2 || to == PtxType.BF16X2) {
-            if (from != PtxType.F32) throw o.refuse(i, "");
-            var one = new Narrowing(i, to == PtxType.F16X2 ? PtxType.F16 : PtxType.BF16, mode);
-            return Arithmetic.binary(i, o, PtxType.B32, from, from, (hi, lo) -> one.of(Rounding.value(lo, from)) | one.of(Rounding.value(hi, from)) << 16);
-        }
+        if (to.isPair()) return pair(i, o, to, from, new Narrowing(i, to.element(), mode));
+        if (from.isPair() || from.isFloat() && from.bytes() == 1 || to.isFloat() && to.bytes() == 1) throw o.refuse(i, "");
         boolean whole = i.has("rni") || i.has("rzi") || i.has("rmi") || i.has("rpi"), ftz = i.has("ftz"), sat = i.has("sat");
         var narrow = new Narrowing(i, to, mode);
         Arithmetic.Unary f;
@@ -53,6 +50,16 @@ final class Conversions {
                 r[l] = sign ? Arithmetic.number(v, to) & room : v;
             }
         };
+    }
+
+    /** Two numbers from two singles, the first of them in the upper half, or from a pair of another format. */
+    private static Operation pair(Instruction i, Operands o, PtxType to, PtxType from, Narrowing one) {
+        int bits = to.element().bits();
+        if (from == PtxType.F32) return Arithmetic.binary(i, o, to, from, from, (hi, lo) -> one.of(Rounding.value(lo, from)) | one.of(Rounding.value(hi, from)) << bits);
+        PtxType f = from.element();
+        if (f == from || f.bytes() == to.element().bytes()) throw o.refuse(i, "");
+        long low = Operands.mask(f.bytes());
+        return Arithmetic.unary(i, o, to, from, a -> one.of(Rounding.value(a & low, f)) | one.of(Rounding.value(a >>> f.bits() & low, f)) << bits);
     }
 
     /** A number made one of a floating type, as the modifiers say. */

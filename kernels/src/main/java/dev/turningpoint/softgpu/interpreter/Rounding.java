@@ -10,11 +10,12 @@ final class Rounding {
     /** Nearest even, nearest away from zero, towards zero, down, up. */
     enum Mode { RN, RNA, RZ, RM, RP }
 
-    /** @param digits of the significand with its hidden bit; exponents of the smallest normal and the largest number */
-    record Format(int digits, int least, int most) {
-        static final Format F16 = new Format(11, -14, 15), BF16 = new Format(8, -126, 127), TF32 = new Format(11, -126, 127), F32 = new Format(24, -126, 127), F64 = new Format(53, -1022, 1023);
+    /** @param digits of the significand with its hidden bit; exponent of the smallest normal number; the largest number */
+    record Format(int digits, int least, double largest) {
+        static final Format F16 = new Format(11, -14, 15), BF16 = new Format(8, -126, 127), TF32 = new Format(11, -126, 127), F32 = new Format(24, -126, 127), F64 = new Format(53, -1022, 1023),
+                E4M3 = new Format(4, -6, 448.0), E5M2 = new Format(3, -14, 15);   // E4M3 has one NaN in the place of 480, and no infinity
 
-        double largest() { return Math.scalb(2 - Math.scalb(1.0, 1 - digits), most); }
+        Format(int digits, int least, int most) { this(digits, least, Math.scalb(2 - Math.scalb(1.0, 1 - digits), most)); }
     }
 
     private Rounding() {}
@@ -24,6 +25,8 @@ final class Rounding {
             case F16, F16X2 -> Format.F16;
             case BF16, BF16X2 -> Format.BF16;
             case TF32 -> Format.TF32;
+            case E4M3, E4M3X2 -> Format.E4M3;
+            case E5M2, E5M2X2 -> Format.E5M2;
             case F32 -> Format.F32;
             default -> Format.F64;
         };
@@ -91,6 +94,8 @@ final class Rounding {
             case F16 -> Float.float16ToFloat((short) bits);
             case BF16 -> Float.intBitsToFloat((int) bits << 16);
             case F32, TF32 -> Float.intBitsToFloat((int) bits);
+            case E4M3 -> (bits & 0x7f) == 0x7f ? Double.NaN : 256 * Float.float16ToFloat((short) ((bits & 0x80) << 8 | (bits & 0x7f) << 7));   // a half whose exponent is 8 too small
+            case E5M2 -> Float.float16ToFloat((short) (bits << 8));
             default -> Double.longBitsToDouble(bits);
         };
     }
@@ -101,6 +106,11 @@ final class Rounding {
         return switch (t) {
             case F16 -> nan ? 0x7fff : Float.floatToFloat16((float) v) & 0xffffL;
             case BF16 -> nan ? 0x7fff : Float.floatToRawIntBits((float) v) >>> 16;
+            case E4M3 -> {
+                int half = Float.floatToFloat16((float) v / 256);
+                yield nan ? 0x7f : half >>> 8 & 0x80 | half >>> 7 & 0x7f;
+            }
+            case E5M2 -> nan ? 0x7f : Float.floatToFloat16((float) v) >>> 8 & 0xff;
             case F32, TF32 -> nan ? 0x7fffffff : Float.floatToRawIntBits((float) v) & 0xffffffffL;
             default -> nan ? 0x7ff8000000000000L : Double.doubleToRawLongBits(v);
         };

@@ -771,8 +771,10 @@ final class Arithmetic {
         List<PtxType> types = i.types();
         if (types.size() < 2 || i.has("pack")) throw k.refuse(i, "");
         PtxType to = types.get(0), from = types.get(types.size() - 1);
-        if (to == PtxType.BF16X2 || to == PtxType.F16X2) {
-            PtxType one = to == PtxType.BF16X2 ? PtxType.BF16 : PtxType.F16;
+        if (to == PtxType.E4M3X2 || to == PtxType.E5M2X2) { toEightBits(to.element(), from); return; }
+        if (from == PtxType.E4M3X2 || from == PtxType.E5M2X2) { fromEightBits(to, from.element()); return; }
+        if (to.isPair()) {
+            PtxType one = to.element();
             if (from != PtxType.F32) throw k.refuse(i, "");
             String hi = toHalf(get(1, "float"), one), lo = toHalf(get(2, "float"), one);
             put(op("or", "i32", ir.cast("zext", "i16", "i32", vec, lo), op("shl", "i32", ir.cast("zext", "i16", "i32", vec, hi), constant("i32", 16))), "i32");
@@ -817,6 +819,58 @@ final class Arithmetic {
             return ir.cast("trunc", "i32", "i16", vec, ir.select("i32", vec, ir.compare("uno", "float", vec, f, f), op("or", "i32", cut, constant("i32", 0x40)), cut));
         }
         return narrowed(f, "float", t);
+    }
+
+    /** Pairs of 8-bit floats from two singles, the first of them in the upper half, or from a pair of halves. */
+    private void toEightBits(PtxType one, PtxType from) {
+        if (!i.has("satfinite") || from != PtxType.F32 && from != PtxType.F16X2) throw k.refuse(i, "");
+        String hi, lo;
+        if (from == PtxType.F32) { hi = get(1, "float"); lo = get(2, "float"); }
+        else {
+            String v = get(1, "i32");
+            lo = widened(ir.cast("trunc", "i32", "i16", vec, v), PtxType.F16);
+            hi = widened(ir.cast("trunc", "i32", "i16", vec, op("lshr", "i32", v, constant("i32", 16))), PtxType.F16);
+        }
+        put(op("or", "i16", eightBits(lo, one), op("shl", "i16", eightBits(hi, one), constant("i16", 8))), "i16");
+    }
+
+    /**
+     * To the nearest even, what is too large to the largest. Beside a power of two whose last digit is that of the result, a sum loses what the format does not hold;
+     * the rest is what a half holds too, E4M3 with an exponent 8 less.
+     */
+    private String eightBits(String v, PtxType t) {
+        boolean e4m3 = t == PtxType.E4M3;
+        v = withoutNegative(v, "float");
+        String most = Ir.constant("float", vec, e4m3 ? 448.0 : 57344.0), size = ir.intrinsic("fabs", "float", vec, v);
+        size = ir.select("float", vec, ir.compare("olt", "float", vec, size, most), size, most);
+        String power = op("and", "i32", ir.cast("bitcast", "float", "i32", vec, size), constant("i32", 0x7f800000));
+        power = ir.intrinsic("umax", "i32", vec, power, constant("i32", 127 + (e4m3 ? -6 : -14) << 23));   // of subnormals all have the last digit of the least normal
+        String c = ir.cast("bitcast", "i32", "float", vec, op("add", "i32", power, constant("i32", (e4m3 ? 20 : 21) << 23)));
+        String near = op("fsub", "float", op("fadd", "float", size, c), c);
+        if (e4m3) near = op("fmul", "float", near, Ir.constant("float", vec, 0x1p-8));
+        String half = ir.cast("bitcast", "half", "i16", vec, ir.cast("fptrunc", "float", "half", vec, near));
+        String sign = op("and", "i32", op("lshr", "i32", ir.cast("bitcast", "float", "i32", vec, v), constant("i32", 24)), constant("i32", 0x80));
+        String r = op("or", "i16", op("lshr", "i16", half, constant("i16", e4m3 ? 7 : 8)), ir.cast("trunc", "i32", "i16", vec, sign));
+        return ir.select("i16", vec, ir.compare("uno", "float", vec, v, v), constant("i16", 0x7f), r);
+    }
+
+    /** Halves from a pair of 8-bit floats; each of those is one. */
+    private void fromEightBits(PtxType to, PtxType one) {
+        if (to != PtxType.F16X2) throw k.refuse(i, "");
+        String pair = get(1, "i16");
+        var r = new String[2];
+        for (int h = 0; h < 2; h++) {
+            String f;
+            if (one == PtxType.E4M3) {   // a half whose exponent is 8 too small; one pattern is no number
+                String b = h == 0 ? pair : op("lshr", "i16", pair, constant("i16", 8)), size = op("and", "i16", b, constant("i16", 0x7f));
+                String bits = op("or", "i16", op("shl", "i16", op("and", "i16", b, constant("i16", 0x80)), constant("i16", 8)), op("shl", "i16", size, constant("i16", 7)));
+                f = op("fmul", "float", widened(bits, PtxType.F16), Ir.constant("float", vec, 256.0));
+                f = ir.select("float", vec, ir.compare("eq", "i16", vec, size, constant("i16", 0x7f)), Ir.constant("float", vec, Double.NaN), f);
+            } else f = widened(h == 0 ? op("shl", "i16", pair, constant("i16", 8)) : op("and", "i16", pair, constant("i16", 0xff00)), PtxType.F16);
+            String bits = narrowed(withoutNegative(f, "float"), "float", PtxType.F16);
+            r[h] = ir.cast("zext", "i16", "i32", vec, ir.select("i16", vec, ir.compare("uno", "float", vec, f, f), constant("i16", 0x7fff), bits));
+        }
+        put(op("or", "i32", r[0], op("shl", "i32", r[1], constant("i32", 16))), "i32");
     }
 
     private void integerToInteger(PtxType to, PtxType from) {

@@ -165,8 +165,8 @@ final class KernelEmitter {
     static String typeOf(PtxType t) {
         return switch (t) {
             case PRED -> "i1";
-            case B8, U8, S8 -> "i8";
-            case B16, U16, S16, F16, BF16 -> "i16";
+            case B8, U8, S8, E4M3, E5M2 -> "i8";
+            case B16, U16, S16, F16, BF16, E4M3X2, E5M2X2 -> "i16";
             case B32, U32, S32, F16X2, BF16X2, TF32 -> "i32";
             case F32 -> "float";
             case B64, U64, S64 -> "i64";
