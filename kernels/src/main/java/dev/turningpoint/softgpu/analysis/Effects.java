@@ -17,6 +17,7 @@ public final class Effects {
             case "st", "bra", "brx", "ret", "exit", "trap", "brkpt", "membar", "fence", "red", "cp", "prefetch", "prefetchu", "nanosleep", "discard",
                  "applypriority", "stmatrix", "pmevent", "griddepcontrol" -> false;
             case "bar", "barrier" -> i.has("red");
+            case "wmma" -> !i.has("store");
             case "mbarrier" -> !(i.operand(0) instanceof Operand.Address);
             default -> !i.operands().isEmpty();
         };

@@ -252,7 +252,7 @@ public final class KernelAnalysis {
             allUniform &= a[k - 1].isUniform();
         }
         switch (i.opcode()) {
-            case "mma", "ldmatrix", "movmatrix", "atom", "match", "elect", "call", "isspacep", "mbarrier", "addc", "subc", "madc" -> { return Shape.VARYING; }
+            case "mma", "wmma", "ldmatrix", "movmatrix", "atom", "match", "elect", "call", "isspacep", "mbarrier", "addc", "subc", "madc" -> { return Shape.VARYING; }
             case "shfl" -> {
                 boolean broadcast = i.has("idx") && a[1].value() != null && a[2].value() != null && (a[2].value() & 0x1f1f) == 0x1f && geometry.fullWarps();
                 return broadcast || a[0].isUniform() && i.has("idx") ? Shape.UNIFORM : Shape.VARYING;

@@ -21,7 +21,7 @@ public enum InstructionClass {
     ATOMIC,
     /** {@code shfl}, {@code redux}, {@code movmatrix}: values that pass between lanes. */
     SHUFFLE,
-    /** {@code mma}. */
+    /** {@code mma}, {@code wmma.mma}. */
     MATRIX,
     /** Branches, returns, barriers, fences. */
     CONTROL,
@@ -39,6 +39,7 @@ public enum InstructionClass {
             case "atom", "red" -> ATOMIC;
             case "shfl", "redux", "movmatrix" -> SHUFFLE;
             case "mma" -> MATRIX;
+            case "wmma" -> i.has("mma") ? MATRIX : MEMORY;
             case "bra", "brx", "call", "ret", "exit", "trap", "brkpt", "bar", "barrier", "mbarrier", "membar", "fence", "nanosleep", "griddepcontrol" -> CONTROL;
             case "cvt" -> CONVERSION;
             case "rcp", "sqrt", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh" -> SPECIAL;

@@ -141,6 +141,7 @@ public final class Interpreter {
             case "stmatrix" -> { whole(s); s.operation = memory.storeMatrix(i); }
             case "movmatrix" -> { whole(s); s.operation = between.transpose(i); }
             case "mma" -> { whole(s); s.operation = MatrixProducts.operation(i, operands); }
+            case "wmma" -> { whole(s); s.operation = i.has("mma") ? MatrixProducts.operation(i, operands) : memory.warpMatrix(i); }
             case "shfl", "vote", "match", "redux", "elect" -> {
                 if (!i.has("sync")) throw operands.refuse(i, "without .sync, of before sm_70");
                 s.flow = Flow.MEMBERS;

@@ -2,6 +2,7 @@ package dev.turningpoint.softgpu.interpreter;
 
 import dev.turningpoint.softgpu.interpreter.KernelFault.Kind;
 import dev.turningpoint.softgpu.ptx.Instruction;
+import dev.turningpoint.softgpu.ptx.MatrixShape;
 import dev.turningpoint.softgpu.ptx.Operand;
 import dev.turningpoint.softgpu.ptx.PtxType;
 import dev.turningpoint.softgpu.ptx.Register;
@@ -42,10 +43,14 @@ final class MemoryOperations {
         final boolean strong;
 
         Place(Instruction i, Operand o, StateSpace space, int alignment) {
-            if (!(o instanceof Operand.Address a)) throw operands.refuse(i, "address " + o);
+            this(i, o instanceof Operand.Address a ? operands.source(i, a.base(), PtxType.U64) : null, o instanceof Operand.Address a ? a.offset() : 0, space, alignment);
+            if (base == null) throw operands.refuse(i, "address " + o);
+        }
+
+        Place(Instruction i, Values base, long offset, StateSpace space, int alignment) {
             instruction = i;
-            base = operands.source(i, a.base(), PtxType.U64);
-            offset = a.offset();
+            this.base = base;
+            this.offset = offset;
             this.space = space;
             this.alignment = alignment;
             strong = i.has("volatile") || i.has("relaxed") || i.has("acquire") || i.has("release") || i.has("acq_rel") || i.has("mmio")
@@ -429,6 +434,61 @@ final class MemoryOperations {
                         if (transposed) { int t = row; row = column; column = t; }
                         write(machine[8 * m + row] + 2L * column, 2, v[l] >>> 16 * e);
                     }
+            }
+        };
+    }
+
+    // ---- matrices of wmma
+
+    /**
+     * {@code wmma.load}, {@code wmma.store}: one access for each slot of the fragment. What CUDA demands of the matrix is demanded: its start a multiple of 32
+     * bytes, or of a row (or column) shorter than that; the distance of its rows one of 16 bytes.
+     */
+    Operation warpMatrix(Instruction i) {
+        boolean load = i.has("load"), byColumn = i.has("col");
+        List<Operand> registers = i.operand(load ? 0 : 1).elements();
+        if (!(i.operand(load ? 1 : 0) instanceof Operand.Address a)) throw operands.refuse(i, "");
+        int[] size = MatrixShape.size(i);
+        PtxType t = i.type();
+        if (size == null || t == null) throw operands.refuse(i, "");
+        boolean left = i.has("a"), right = i.has("b");
+        int rows = right ? size[2] : size[0], columns = left ? size[2] : size[1], line = byColumn ? rows : columns;
+        Fragment f = Fragment.spread(t, rows * columns, registers.size());
+        Values start = operands.source(i, a.base(), PtxType.U64), stride = i.operands().size() > 2 ? operands.source(i, 2, PtxType.U32) : Operands.constant(line);
+        Values[] values = load ? null : registers.stream().map(r -> operands.source(i, r, f.held())).toArray(Values[]::new);
+        int bytes = t.bytes(), per = Fragment.perRegister(t), row = Math.min(32, line * bytes);
+        long[] at = new long[32], first = new long[32], step = new long[32];
+        var place = new Place(i, w -> at, a.offset(), space(i), bytes);
+        return (w, lanes) -> {
+            System.arraycopy(start.of(w), 0, first, 0, 32);   // a result may go where they are
+            System.arraycopy(stride.of(w), 0, step, 0, 32);
+            int l0 = Integer.numberOfTrailingZeros(lanes);
+            if ((first[l0] + a.offset()) % row != 0 || step[l0] * bytes % Math.min(16, row) != 0)
+                throw interpreter.fault(Kind.MISALIGNED_ADDRESS, w, l0, "a matrix at 0x" + Long.toHexString(first[l0] + a.offset()) + " with rows " + step[l0] * bytes
+                        + " bytes apart: its start must be a multiple of " + row + ", their distance one of " + Math.min(16, row));
+            for (int s = 0; s < f.slots(); s++) {
+                for (int l = 0; l < 32; l++) {
+                    int e = f.layout().element(l, s), r = e / columns, c = e % columns;
+                    at[l] = first[l] + bytes * (byColumn ? c * step[l] + r : r * step[l] + c);
+                }
+                place.locate(w, lanes, load ? Access.Kind.READ : Access.Kind.WRITE, bytes);
+                int shift = t.bits() * (s % per);
+                if (!load) {
+                    long[] v = values[s / per].of(w);
+                    for (int rest = lanes; rest != 0; rest &= rest - 1) {
+                        int l = Integer.numberOfTrailingZeros(rest);
+                        write(machine[l], bytes, v[l] >>> shift);
+                    }
+                    continue;
+                }
+                Register d = Operands.target(registers.get(s / per));
+                if (d == null) continue;
+                long[] v = w.registers[d.id()];
+                for (int rest = lanes; rest != 0; rest &= rest - 1) {
+                    int l = Integer.numberOfTrailingZeros(rest);
+                    long x = read(machine[l], bytes) << shift;
+                    v[l] = shift == 0 ? x : v[l] | x;
+                }
             }
         };
     }

@@ -178,7 +178,7 @@ final class KernelEmitter {
     String slot(Register r) { return inMemory.get(r.id()) && !inMasked ? "%S" + sharedSlot[r.id()] : "%R" + r.id(); }
 
     /** Whether an instruction is a function on registers in memory: see {@link MatrixLibrary}. */
-    boolean inMemory(Instruction i) { return !target.avx512() && (i.is("mma") || i.is("ldmatrix")); }
+    boolean inMemory(Instruction i) { return !target.avx512() && (i.is("mma") && i.type() != PtxType.F64 || i.is("ldmatrix")); }
 
     /** Address of the memory that receives all lanes of a register; what is known of its value is forgotten. */
     String place(Operand d) {

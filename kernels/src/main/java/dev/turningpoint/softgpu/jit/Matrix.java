@@ -2,7 +2,9 @@ package dev.turningpoint.softgpu.jit;
 
 import dev.turningpoint.softgpu.analysis.Shape;
 import dev.turningpoint.softgpu.ptx.Instruction;
+import dev.turningpoint.softgpu.ptx.MatrixShape;
 import dev.turningpoint.softgpu.ptx.Operand;
+import dev.turningpoint.softgpu.ptx.PtxType;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -12,7 +14,7 @@ import java.util.function.IntUnaryOperator;
 /**
  * {@code mma.sync} and {@code ldmatrix}. Lane l of a warp holds row l / 4 (and l / 4 + 8) of A and of the accumulators, columns 2 (l % 4) and the next;
  * of B it holds column l / 4. For every pair of k the elements of A and B that meet in a lane's accumulator are brought together by constant shuffles;
- * then one bf16 dot product (or two fma) a pair does the work. Without AVX-512 this is a function of {@link MatrixLibrary}.
+ * then one bf16 dot product (or two fma) a pair does the work. Sums of halves are made in f32 and rounded once. Without AVX-512 this is a function of {@link MatrixLibrary}.
  */
 final class Matrix {
     private final KernelEmitter k;
@@ -24,22 +26,22 @@ final class Matrix {
     Matrix(KernelEmitter k) { this.k = k; this.ir = k.ir; this.library = new MatrixLibrary(k); }
 
     void mma(Instruction i) {
-        boolean k16 = i.has("m16n8k16"), k8 = i.has("m16n8k8");
-        if (!i.has("row") || !i.has("col") || !k16 && !k8) throw k.refuse(i, "");
-        List<String> types = i.modifiers().subList(i.modifiers().indexOf("col") + 1, i.modifiers().size());
-        if (types.size() != 4 || !types.get(0).equals("f32") || !types.get(3).equals("f32")) throw k.refuse(i, "");
-        String kind = types.get(1);
+        MatrixShape s = MatrixShape.of(i);
+        if (s == null || isEightBitFloat(s.a())) throw k.refuse(i, "");
         List<Operand> d = i.operand(0).elements(), a = i.operand(1).elements(), b = i.operand(2).elements(), c = i.operand(3).elements();
-        boolean tf32 = kind.equals("tf32");
-        int registers = tf32 ? (k16 ? 4 : 2) : (k16 ? 2 : 1);   // of B; A has twice as many
-        if (!tf32 && !kind.equals("bf16") && !kind.equals("f16") || b.size() != registers || a.size() != 2 * registers) throw k.refuse(i, "");
+        int tiles = s.m() / 8, registers = s.k() / 4 / parts(s.a()), sums = 2 * tiles / (s.c() == PtxType.F16 ? 2 : 1);   // registers of B; for each 8 rows A has as many
+        if (b.size() != registers || a.size() != tiles * registers || c.size() != sums || d.size() != sums) throw k.refuse(i, "");
+        if (s.a() == PtxType.F64) { doubles(tiles, d, a, b, c); return; }
+        if (tiles != 2) throw k.refuse(i, "");
+        boolean paired = s.c() == PtxType.F16, clamp = i.has("satfinite");
+        String held = s.c() == PtxType.F32 ? "float" : "i32", work = s.a().isFloat() ? "float" : "i32";   // of an accumulator's register; of a sum
         if (k.inMemory(i)) {
             var places = new ArrayList<String>();
             for (Operand o : d) places.add(k.place(o));
             for (Operand o : a) places.add(k.place(o, "i32", places.size()));
             for (Operand o : b) places.add(k.place(o, "i32", places.size()));
-            for (Operand o : c) places.add(k.place(o, "float", places.size()));
-            call(library.product(kind, registers), places);
+            for (Operand o : c) places.add(k.place(o, held, places.size()));
+            call(library.product(s, clamp), places);
             return;
         }
         var av = new ArrayList<String>();
@@ -48,10 +50,16 @@ final class Matrix {
         for (Operand o : b) bv.add(k.vector(o, "i32"));
         String[][] acc = new String[4][2];   // accumulator j, half of the lanes
         for (int j = 0; j < 4; j++) {
-            String v = k.vector(c.get(j), "float");
+            String v = k.vector(c.get(paired ? j / 2 : j), held);
             String[] known = halves.get(v);
-            for (int h = 0; h < 2; h++) { int from = 16 * h; acc[j][h] = known != null ? known[h] : ir.shuffle("float", 32, v, null, 16, l -> from + l); }
+            for (int h = 0; h < 2; h++) {
+                int from = 16 * h;
+                acc[j][h] = known != null ? known[h] : ir.shuffle(held, 32, v, null, 16, l -> from + l);
+                if (paired) acc[j][h] = part(ir, 16, s.c(), acc[j][h], j % 2);
+            }
         }
+        String[][] start = new String[4][2];
+        if (clamp) for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) { start[j][h] = acc[j][h]; acc[j][h] = "zeroinitializer"; }
         for (int r = 0; r < registers; r++) {
             for (int q = 0; q < 4; q++) {   // lane q of a quad holds this pair (or this one k)
                 int quad = q;
@@ -62,16 +70,78 @@ final class Matrix {
                     for (int h = 0; h < 2; h++) {
                         int half = h;
                         String x = pick(from, l -> half * 16 + l / 4 * 4 + quad);
-                        for (int e = 0; e < 2; e++) acc[2 * rows + e][h] = dot(kind, acc[2 * rows + e][h], x, y[e]);
+                        for (int e = 0; e < 2; e++) acc[2 * rows + e][h] = dot(s, acc[2 * rows + e][h], x, y[e]);
                     }
                 }
             }
         }
-        for (int j = 0; j < 4; j++) {
-            String v = ir.concat("float", List.of(acc[j][0], acc[j][1]), List.of(16, 16));
-            halves.put(v, acc[j]);
-            k.writeVector(d.get(j), v, "float");
+        if (clamp) for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) acc[j][h] = ir.intrinsic("sadd.sat", "i32", 16, start[j][h], acc[j][h]);
+        if (paired) {
+            for (int r = 0; r < 2; r++) {
+                String[] pair = new String[2];
+                for (int h = 0; h < 2; h++) pair[h] = pair(ir, 16, acc[2 * r][h], acc[2 * r + 1][h]);
+                k.writeVector(d.get(r), ir.concat("i32", List.of(pair[0], pair[1]), List.of(16, 16)), "i32");
+            }
+            return;
         }
+        for (int j = 0; j < 4; j++) {
+            String v = ir.concat(work, List.of(acc[j][0], acc[j][1]), List.of(16, 16));
+            halves.put(v, acc[j]);
+            k.writeVector(d.get(j), v, work);
+        }
+    }
+
+    /** One lane holds one number of A for each 8 rows and 4 k, so a product is four steps of a few shuffles of whole registers. */
+    private void doubles(int tiles, List<Operand> d, List<Operand> a, List<Operand> b, List<Operand> c) {
+        String[] sum = new String[2 * tiles];
+        for (int j = 0; j < sum.length; j++) sum[j] = k.vector(c.get(j), "double");
+        for (int r = 0; r < b.size(); r++)
+            for (int q = 0; q < 4; q++) {
+                int quad = q;
+                for (int t = 0; t < tiles; t++) {
+                    String x = ir.shuffle("double", 32, k.vector(a.get(r * tiles + t), "double"), null, 32, l -> l / 4 * 4 + quad);
+                    for (int e = 0; e < 2; e++) {
+                        int odd = e;
+                        String y = ir.shuffle("double", 32, k.vector(b.get(r), "double"), null, 32, l -> (2 * (l % 4) + odd) * 4 + quad);
+                        sum[2 * t + e] = ir.intrinsic("fma", "double", true, x, y, sum[2 * t + e]);
+                    }
+                }
+            }
+        for (int j = 0; j < sum.length; j++) k.writeVector(d.get(j), sum[j], "double");
+    }
+
+    private static boolean isEightBitFloat(PtxType t) { return t == PtxType.E4M3 || t == PtxType.E5M2; }
+
+    /** Numbers that share a register of a factor. */
+    static int parts(PtxType t) { return Math.max(1, 4 / t.bytes()); }
+
+    /** The n-th number in each of some registers of 32 bits: a float of short ones, an i32 of integers. */
+    static String part(Ir ir, int lanes, PtxType t, String v, int n) {
+        String whole = Ir.vector(lanes, "i32"), single = Ir.vector(lanes, "float");
+        switch (t) {
+            case S8, U8 -> {
+                String up = n == 3 ? v : ir.temp("shl " + whole + " " + v + ", splat (i32 " + (24 - 8 * n) + ")");
+                return ir.temp((t == PtxType.S8 ? "ashr " : "lshr ") + whole + " " + up + ", splat (i32 24)");
+            }
+            case F16 -> {
+                String s = n == 0 ? v : ir.temp("lshr " + whole + " " + v + ", splat (i32 16)"), half = Ir.vector(lanes, "half"), bits = Ir.vector(lanes, "i16");
+                return ir.temp("fpext " + half + " " + ir.temp("bitcast " + bits + " " + ir.temp("trunc " + whole + " " + s + " to " + bits) + " to " + half) + " to " + single);
+            }
+            case BF16 -> v = n == 0 ? ir.temp("shl " + whole + " " + v + ", splat (i32 16)") : ir.temp("and " + whole + " " + v + ", splat (i32 -65536)");
+            default -> { }
+        }
+        return ir.temp("bitcast " + whole + " " + v + " to " + single);
+    }
+
+    /** Two vectors of floats as pairs of halves. */
+    static String pair(Ir ir, int lanes, String low, String high) {
+        String whole = Ir.vector(lanes, "i32"), single = Ir.vector(lanes, "float"), half = Ir.vector(lanes, "half"), bits = Ir.vector(lanes, "i16");
+        String[] h = {low, high};
+        for (int n = 0; n < 2; n++) {
+            h[n] = ir.temp("bitcast " + half + " " + ir.temp("fptrunc " + single + " " + h[n] + " to " + half) + " to " + bits);
+            h[n] = ir.temp("zext " + bits + " " + h[n] + " to " + whole);
+        }
+        return ir.temp("or " + whole + " " + h[0] + ", " + ir.temp("shl " + whole + " " + h[1] + ", splat (i32 16)"));
     }
 
     private void call(String function, List<String> pointers) {
@@ -80,30 +150,18 @@ final class Matrix {
 
     private String pick(String v, IntUnaryOperator lane) { return ir.shuffle("i32", 32, v, null, 16, lane); }
 
-    private String dot(String kind, String acc, String x, String y) {
-        if (kind.equals("bf16") && k.target.bf16Dot()) {
+    private String dot(MatrixShape s, String acc, String x, String y) {
+        if (s.a() == PtxType.BF16 && k.target.bf16Dot()) {
             ir.declare("<16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float>, <32 x bfloat>, <32 x bfloat>)");
             String a = ir.temp("bitcast <16 x i32> " + x + " to <32 x bfloat>"), b = ir.temp("bitcast <16 x i32> " + y + " to <32 x bfloat>");
             return ir.temp("call <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float> " + acc + ", <32 x bfloat> " + a + ", <32 x bfloat> " + b + ")");
         }
-        if (kind.equals("tf32")) return ir.intrinsic("fma", "float", 16, floats(x), floats(y), acc);
-        for (int part = 0; part < 2; part++) {
-            String[] f = new String[2];
-            for (int n = 0; n < 2; n++) {
-                String v = n == 0 ? x : y;
-                if (kind.equals("bf16")) f[n] = floats(part == 0 ? ir.temp("shl <16 x i32> " + v + ", splat (i32 16)") : ir.temp("and <16 x i32> " + v + ", splat (i32 -65536)"));
-                else {
-                    String s = part == 0 ? v : ir.temp("lshr <16 x i32> " + v + ", splat (i32 16)");
-                    String h = ir.temp("bitcast <16 x i16> " + ir.temp("trunc <16 x i32> " + s + " to <16 x i16>") + " to <16 x half>");
-                    f[n] = ir.temp("fpext <16 x half> " + h + " to <16 x float>");
-                }
-            }
-            acc = ir.intrinsic("fma", "float", 16, f[0], f[1], acc);
+        for (int n = 0; n < parts(s.a()); n++) {
+            String f = part(ir, 16, s.a(), x, n), g = part(ir, 16, s.b(), y, n);
+            acc = s.a().isFloat() ? ir.intrinsic("fma", "float", 16, f, g, acc) : ir.temp("add <16 x i32> " + acc + ", " + ir.temp("mul <16 x i32> " + f + ", " + g));
         }
         return acc;
     }
-
-    private String floats(String v) { return ir.temp("bitcast <16 x i32> " + v + " to <16 x float>"); }
 
     /** Of an 8 x 8 matrix of 16 bits, whose rows follow one another in the lanes. */
     private String transposed(String v) {

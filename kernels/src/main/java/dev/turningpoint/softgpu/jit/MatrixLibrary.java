@@ -1,5 +1,8 @@
 package dev.turningpoint.softgpu.jit;
 
+import dev.turningpoint.softgpu.ptx.MatrixShape;
+import dev.turningpoint.softgpu.ptx.PtxType;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.Map;
@@ -22,14 +25,17 @@ final class MatrixLibrary {
      * d = a b + c. Eight accumulators at a time stay in machine registers, enough to hide the latency of a multiplication. The order of summation is that of
      * {@link Matrix}.
      *
-     * @param registers of B; A has twice as many
+     * @param clamp integers out of range become the nearest, else they wrap around
      * @return the function's name; it takes the addresses of d, a, b and c, where d may be c
      */
-    String product(String kind, int registers) {
-        String name = "@tp_mma_" + kind + "_" + registers;
+    String product(MatrixShape shape, boolean clamp) {
+        PtxType left = shape.a(), right = shape.b();
+        boolean paired = shape.c() == PtxType.F16;
+        int parts = Matrix.parts(left), registers = shape.k() / 4 / parts, sums = paired ? 2 : 4;   // registers of B; A has twice as many
+        String work = left.isFloat() ? "float" : "i32";
+        String name = ("@tp_mma_" + left + "_" + right + "_" + shape.c() + "_" + registers + (clamp ? "_clamped" : "")).toLowerCase(java.util.Locale.ROOT);
         k.helper(name, () -> {
             var f = new Ir();
-            int parts = kind.equals("tf32") ? 1 : 2;
             var columns = new ArrayList<String>();   // [register][pair][part][odd], each over both rows of a machine register
             for (int r = 0; r < registers; r++) {
                 var v = new String[4];
@@ -40,29 +46,42 @@ final class MatrixLibrary {
                     int from = 2 * (q % 2);
                     String t = shuffle(f, "i32", u[0], u[1], e -> e / 4 * 4 + from + e % 2 + e % 4 / 2 * 8);
                     for (int p = 0; p < parts; p++) {
-                        String w = part(f, kind, t, p);
-                        for (int odd = 0; odd < 2; odd++) { int half = odd; columns.add(shuffle(f, "float", w, null, e -> 4 * half + e % 4)); }
+                        String w = Matrix.part(f, 8, right, t, p);
+                        for (int odd = 0; odd < 2; odd++) { int half = odd; columns.add(shuffle(f, work, w, null, e -> 4 * half + e % 4)); }
                     }
                 }
             }
             k.ir.declare("<8 x float> @llvm.fma.v8f32(<8 x float>, <8 x float>, <8 x float>)");
             for (int g = 0; g < 4; g += 2) {
-                String[][] sum = new String[4][2];
-                for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) sum[j][h] = load(f, "float", "%c" + j, g + h);
+                String[][] start = new String[4][2], sum = new String[4][2];
+                for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) {
+                    String c = paired ? Matrix.part(f, 8, PtxType.F16, load(f, "i32", "%c" + j / 2, g + h), j % 2) : load(f, work, "%c" + j, g + h);
+                    start[j][h] = c;
+                    sum[j][h] = clamp ? "zeroinitializer" : c;
+                }
                 for (int r = 0; r < registers; r++) {
                     String[][] a = new String[2][2];
                     for (int rows = 0; rows < 2; rows++) for (int h = 0; h < 2; h++) a[rows][h] = load(f, "i32", "%a" + (2 * r + rows), g + h);
                     for (int q = 0; q < 4; q++) for (int p = 0; p < parts; p++) {
                         int pair = q, at = ((r * 4 + q) * parts + p) * 2;
                         for (int rows = 0; rows < 2; rows++) for (int h = 0; h < 2; h++) {
-                            String x = part(f, kind, shuffle(f, "i32", a[rows][h], null, e -> e / 4 * 4 + pair), p);
-                            for (int odd = 0; odd < 2; odd++) sum[2 * rows + odd][h] = f.intrinsic("fma", "float", 8, x, columns.get(at + odd), sum[2 * rows + odd][h]);
+                            String x = Matrix.part(f, 8, left, shuffle(f, "i32", a[rows][h], null, e -> e / 4 * 4 + pair), p);
+                            for (int odd = 0; odd < 2; odd++) {
+                                String y = columns.get(at + odd), to = sum[2 * rows + odd][h];
+                                sum[2 * rows + odd][h] = left.isFloat() ? f.intrinsic("fma", "float", 8, x, y, to) : f.temp("add <8 x i32> " + to + ", " + f.temp("mul <8 x i32> " + x + ", " + y));
+                            }
                         }
                     }
                 }
-                for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) f.line("store <8 x float> " + sum[j][h] + ", ptr " + at(f, "%d" + j, (g + h) * BYTES) + ", align " + BYTES);
+                if (clamp) for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) {
+                    k.ir.declare("<8 x i32> @llvm.sadd.sat.v8i32(<8 x i32>, <8 x i32>)");
+                    sum[j][h] = f.intrinsic("sadd.sat", "i32", 8, start[j][h], sum[j][h]);
+                }
+                if (paired) for (int r = 0; r < 2; r++) for (int h = 0; h < 2; h++)
+                    f.line("store <8 x i32> " + Matrix.pair(f, 8, sum[2 * r][h], sum[2 * r + 1][h]) + ", ptr " + at(f, "%d" + r, (g + h) * BYTES) + ", align " + BYTES);
+                else for (int j = 0; j < 4; j++) for (int h = 0; h < 2; h++) f.line("store <8 x " + work + "> " + sum[j][h] + ", ptr " + at(f, "%d" + j, (g + h) * BYTES) + ", align " + BYTES);
             }
-            return function(name, parameters("d", 4) + ", " + parameters("a", 2 * registers) + ", " + parameters("b", registers) + ", " + parameters("c", 4), f);
+            return function(name, parameters("d", sums) + ", " + parameters("a", 2 * registers) + ", " + parameters("b", registers) + ", " + parameters("c", sums), f);
         });
         return name;
     }
@@ -75,16 +94,6 @@ final class MatrixLibrary {
 
     /** In each half of 128 bits the elements from, from + 1 of a and b in turn. */
     private static String unpack(Ir f, String a, String b, int from) { return shuffle(f, "i32", a, b, e -> e / 4 * 4 + from + e % 4 / 2 + e % 2 * 8); }
-
-    /** The first or second number of each 32 bits. */
-    private static String part(Ir f, String kind, String v, int part) {
-        if (kind.equals("f16")) {
-            String s = part == 0 ? v : f.temp("lshr <8 x i32> " + v + ", splat (i32 16)");
-            return f.temp("fpext <8 x half> " + f.temp("bitcast <8 x i16> " + f.temp("trunc <8 x i32> " + s + " to <8 x i16>") + " to <8 x half>") + " to <8 x float>");
-        }
-        if (kind.equals("bf16")) v = part == 0 ? f.temp("shl <8 x i32> " + v + ", splat (i32 16)") : f.temp("and <8 x i32> " + v + ", splat (i32 -65536)");
-        return f.temp("bitcast <8 x i32> " + v + " to <8 x float>");
-    }
 
     /**
      * Matrices of 8 x 8 halves from shared memory, each row 16 bytes.
