@@ -46,6 +46,7 @@ final class KernelEmitter {
     private final Arithmetic arithmetic;
     private final Memory memory;
     private final Matrix matrix;
+    private final WarpMatrices warpMatrices;
     private final BarrierObjects objects;
     private final Waits waits;
     private final Turns turns;                             // null where all warps wait at barrier 0 only
@@ -90,6 +91,7 @@ final class KernelEmitter {
         this.arithmetic = new Arithmetic(this);
         this.memory = new Memory(this);
         this.matrix = new Matrix(this);
+        this.warpMatrices = new WarpMatrices(this, memory);
         this.objects = new BarrierObjects(this, memory);
         this.waits = new Waits(kernel, graph);
         this.turns = waits.any() || kernel.syncsGrid() ? new Turns(geometry.warps()) : null;
@@ -485,6 +487,7 @@ final class KernelEmitter {
             case "prefetch", "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol" -> { }
             case "createpolicy" -> writeScalar(i.operand(0), "0", "i64", Shape.UNIFORM);   // caches are the processor's: a policy is only handed on
             case "mma" -> { whole(i); matrix.mma(i); }
+            case "wmma" -> { whole(i); warpMatrices.emit(i); }
             case "ldmatrix" -> { whole(i); matrix.ldmatrix(i); }
             case "stmatrix" -> { whole(i); matrix.stmatrix(i); }
             case "movmatrix" -> { whole(i); matrix.movmatrix(i); }
@@ -754,7 +757,7 @@ final class KernelEmitter {
                 ir.label(fi);
                 continue;
             }
-            if (blockMask != null && (i.is("mma") || i.is("ldmatrix") || i.is("stmatrix") || i.is("movmatrix"))) {
+            if (blockMask != null && (i.is("mma") || i.is("wmma") || i.is("ldmatrix") || i.is("stmatrix") || i.is("movmatrix"))) {
                 ir.line("ret i32 -" + CompiledKernel.DIVERGENT);
                 ir.label(ir.newLabel("dead"));
                 continue;

@@ -128,6 +128,7 @@ final class Matrix {
                 return ir.temp("fpext " + half + " " + ir.temp("bitcast " + bits + " " + ir.temp("trunc " + whole + " " + s + " to " + bits) + " to " + half) + " to " + single);
             }
             case BF16 -> v = n == 0 ? ir.temp("shl " + whole + " " + v + ", splat (i32 16)") : ir.temp("and " + whole + " " + v + ", splat (i32 -65536)");
+            case TF32 -> v = ir.temp("and " + whole + " " + v + ", splat (i32 -8192)");   // of tf32 the hardware reads the upper 19 bits
             default -> { }
         }
         return ir.temp("bitcast " + whole + " " + v + " to " + single);
