@@ -23,7 +23,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 class CommittedKernelsTest {
     private static final String TRAJECTORIES = "a lane is a trajectory or a group, its row as long as the run has steps",
             PATCHES = "an index is divided by a size of the image, known at run time only",
-            CHUNKS = "one warp adds up a row's few chunks, whose number is known at run time only",
+            CHUNKS = "one warp or block adds up chunks, whose number is known at run time only",
             RAGGED = "the end of a tensor whose size is no multiple of four";
 
     @TestFactory
@@ -42,13 +42,13 @@ class CommittedKernelsTest {
         return tests.stream();
     }
 
-    /** Kernels (by how their names begin) that reach memory by addresses which the analysis cannot follow, and why. */
+    /** Kernels (expressions for how their names begin) that reach memory by addresses which the analysis cannot follow, and why. */
     private static final Map<String, String> ESCAPES = Map.ofEntries(
             Map.entry("credit_scan", TRAJECTORIES), Map.entry("turning_points", TRAJECTORIES), Map.entry("step_rewards", TRAJECTORIES),
             Map.entry("advantages", TRAJECTORIES), Map.entry("balance", TRAJECTORIES),
-            Map.entry("patchify", PATCHES), Map.entry("unpatchify", PATCHES), Map.entry("position_gradient", PATCHES),
+            Map.entry("patchify", PATCHES), Map.entry("unpatchify", PATCHES),
             Map.entry("grpo_loss", CHUNKS), Map.entry("log_prob", CHUNKS), Map.entry("row_mean", CHUNKS),
-            Map.entry("adamw", RAGGED), Map.entry("grad_norm", RAGGED));
+            Map.entry("adamw", RAGGED), Map.entry("grad_norm(?!_partial)", CHUNKS));
 
     @TestFactory
     Stream<DynamicTest> noAddressEscapesTheAnalysisWithoutAReason() throws Exception {
@@ -61,8 +61,8 @@ class CommittedKernelsTest {
                     var emitter = new KernelEmitter(new KernelAnalysis(kernel, new Geometry(kernel.maxThreads(), 1, 1)), target, kernel.staticShared());
                     emitter.emit();
                     var escapes = emitter.report.stream().filter(line -> line.contains("escapes")).toList();
-                    if (ESCAPES.keySet().stream().noneMatch(kernel.name()::startsWith)) assertEquals(List.of(), escapes);
-                    else assertFalse(escapes.isEmpty(), "a reason for what no longer happens");
+                    if (ESCAPES.keySet().stream().noneMatch(begins -> kernel.name().matches(begins + ".*"))) assertEquals(List.of(), escapes, kernel.name());
+                    else assertFalse(escapes.isEmpty(), kernel.name() + ": a reason for what no longer happens");
                 }));
         }
         return tests.stream();
