@@ -6,10 +6,7 @@ import static java.lang.foreign.ValueLayout.*;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -17,29 +14,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Blocks of one launch that wait for each other. */
 @Timeout(120)
-class CooperativeTest {
-    static {
-        System.setProperty("turningpoint.device", "software");
-    }
-
-    private final Arena arena = Arena.ofShared();
-    private final MemorySegment out = arena.allocate(64);
-
-    @BeforeEach
-    void context() {
-        ok(cuInit(0));
-        ok(cuDevicePrimaryCtxRetain(out, 0));
-        ok(cuCtxSetCurrent(out.get(ADDRESS, 0)));
-    }
-
-    @AfterEach
-    void release() {
-        cuDevicePrimaryCtxReset_v2(0);
-        cuDevicePrimaryCtxRelease_v2(0);
-        ok(cuCtxSetCurrent(MemorySegment.NULL));
-        arena.close();
-    }
-
+class CooperativeTest extends CurrentContext {
     private MemorySegment gridSums(String architecture) throws IOException {
         try (var in = CooperativeTest.class.getResourceAsStream("/dev/turningpoint/softgpu/features/waiting." + architecture + ".ptx")) {
             ok(cuModuleLoadDataEx(out, arena.allocateFrom(new String(in.readAllBytes())), 0, MemorySegment.NULL, MemorySegment.NULL));

@@ -7,39 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** How launches end that do not end well, and what the driver says of kernels it does not compile. */
 @Timeout(120)
-class KernelEndTest {
-    static {
-        System.setProperty("turningpoint.device", "software");
-    }
-
+class KernelEndTest extends CurrentContext {
     private static final String HEAD = ".version 9.0\n.target sm_90\n.address_size 64\n";
-
-    private final Arena arena = Arena.ofShared();
-    private final MemorySegment out = arena.allocate(64);
-
-    @BeforeEach
-    void context() {
-        ok(cuInit(0));
-        ok(cuDevicePrimaryCtxRetain(out, 0));
-        ok(cuCtxSetCurrent(out.get(ADDRESS, 0)));
-    }
-
-    @AfterEach
-    void release() {
-        cuDevicePrimaryCtxReset_v2(0);
-        cuDevicePrimaryCtxRelease_v2(0);
-        ok(cuCtxSetCurrent(MemorySegment.NULL));
-        arena.close();
-    }
 
     private MemorySegment function(String ptx, String name) {
         ok(cuModuleLoadDataEx(out, arena.allocateFrom(ptx), 0, MemorySegment.NULL, MemorySegment.NULL));
