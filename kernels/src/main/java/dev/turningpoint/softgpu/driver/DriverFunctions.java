@@ -1,5 +1,6 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.jit.KernelCompiler;
 import dev.turningpoint.softgpu.ptx.PtxException;
 import dev.turningpoint.softgpu.ptx.PtxHeader;
 import dev.turningpoint.softgpu.ptx.PtxKernel;
@@ -576,6 +577,7 @@ public final class DriverFunctions {
         }
         int magic = Raw.getInt(image);
         if (magic == 0x464c457f || magic == 0xba55ed50) throw Code.NO_BINARY_FOR_GPU.error("a cubin or fatbin: the software GPU reads PTX text");
+        if (Function.COMPILES) KernelCompiler.prepare();
         String text = Raw.getString(image);
         PtxModule ptx;
         try {

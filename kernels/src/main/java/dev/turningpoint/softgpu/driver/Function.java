@@ -31,6 +31,8 @@ final class Function {
     static final boolean INTERPRET = Boolean.getBoolean("turningpoint.software.interpret");
     /** Who looks on at every launch; null if nobody does and kernels need not be interpreted. */
     private static final Watch WATCH = Memory.CHECKER != null ? Memory.CHECKER : Counting.DEVICE;
+    /** Whether launches are compiled; those that nobody has told to be interpreted are. */
+    static final boolean COMPILES = WATCH == null && !INTERPRET;
     private static final MethodHandle CALL = Linker.nativeLinker().downcallHandle(FunctionDescriptor.of(ValueLayout.JAVA_INT,
             ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG,
             ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.JAVA_INT));

@@ -1,5 +1,10 @@
 package dev.turningpoint.softgpu.driver;
 
+import java.lang.classfile.ClassFile;
+import java.lang.classfile.Label;
+import java.lang.classfile.TypeKind;
+import java.lang.constant.ClassDesc;
+import java.lang.constant.MethodTypeDesc;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -22,9 +27,11 @@ import java.util.concurrent.ConcurrentHashMap;
  *
  * <p>A method's Java types are its C types: int for 32-bit integers and enums, long for 64-bit integers, sizes, handles and every pointer, float for float.
  * (Pointers as long: C passes both alike, and no segment is made per call.) No exception leaves a stub, since that would end the process:
- * {@link DriverLog#failed} turns it into the result of an int function, 0 of any other. An {@link Interception} may answer int functions in their place.
+ * {@link DriverLog#failed} turns it into the result of an int function, 0 of one that gives a long. An {@link Interception} may answer int functions in their place.
  */
 public final class Stubs implements SymbolLookup {
+    private static final MethodTypeDesc BEFORE = MethodTypeDesc.ofDescriptor("(Ljava/lang/String;I)I"), FAILED = MethodTypeDesc.ofDescriptor("(Ljava/lang/String;Ljava/lang/Throwable;I)I");
+
     private final Map<String, Method> methods = new TreeMap<>();
     private final Map<String, MemorySegment> stubs = new ConcurrentHashMap<>();
     private final int unknown;
@@ -41,15 +48,14 @@ public final class Stubs implements SymbolLookup {
         interception = before;
     }
 
-    private static boolean intercepted() { return interception != null; }
-
-    private static int before(Stubs library, String function) {
+    /** What an int function called {@code name} gives in place of its own result; 0: nothing. Called by every stub. */
+    private static int before(String name, int unknown) {
         Interception i = interception;
-        int code = i == null ? 0 : i.before(function);
+        int code = i == null ? 0 : i.before(name);
         if (code != 0) {
-            Code name = library.unknown == Code.UNKNOWN.value ? Code.of(code) : null;
-            DriverLog.note(function + ": made to fail with " + (name != null ? "CUDA_ERROR_" + name + " (" + code + ")" : code), false);
-            if (name != null && name.isFault()) Context.failPrimary(name);
+            Code of = unknown == Code.UNKNOWN.value ? Code.of(code) : null;
+            DriverLog.note(name + ": made to fail with " + (of != null ? "CUDA_ERROR_" + of + " (" + code + ")" : code), false);
+            if (of != null && of.isFault()) Context.failPrimary(of);
         }
         return code;
     }
@@ -69,37 +75,51 @@ public final class Stubs implements SymbolLookup {
 
     private MemorySegment stub(Method method) {
         try {
-            MethodHandle target = MethodHandles.lookup().unreflect(method);
-            return Linker.nativeLinker().upcallStub(guarded(method.getName(), target), descriptor(method), Arena.global());
+            return Linker.nativeLinker().upcallStub(guarded(method), descriptor(method), Arena.global());
         } catch (ReflectiveOperationException e) {
             throw new IllegalStateException(method.toString(), e);
         }
     }
 
-    private MethodHandle guarded(String name, MethodHandle target) throws ReflectiveOperationException {
-        MethodHandle handler;
-        if (target.type().returnType() == int.class) {
-            handler = MethodHandles.lookup().findStatic(DriverLog.class, "failed", MethodType.methodType(int.class, String.class, Throwable.class, int.class));
-            handler = MethodHandles.insertArguments(MethodHandles.insertArguments(handler, 2, unknown), 0, name);
-        } else {
-            handler = MethodHandles.dropArguments(MethodHandles.zero(target.type().returnType()), 0, Throwable.class);
-        }
-        return MethodHandles.catchException(interceptible(name, target), Throwable.class, handler);
+    /**
+     * The method behind what every stub does, as a class of one static method. (Method handles say the same in less text, but the ten that each stub wants
+     * were a third of the time from the start of the JVM to its first kernel.)
+     *
+     * <pre>{@code
+     * static int name(...) {
+     *     try {
+     *         int code = Stubs.before("name", unknown);
+     *         return code != 0 ? code : Functions.name(...);
+     *     } catch (Throwable t) {
+     *         return DriverLog.failed("name", t, unknown);
+     *     }
+     * }}</pre>
+     */
+    private MethodHandle guarded(Method method) throws ReflectiveOperationException {
+        String name = method.getName();
+        var type = MethodType.methodType(method.getReturnType(), method.getParameterTypes());
+        MethodTypeDesc signature = type.describeConstable().orElseThrow();
+        boolean isStatus = method.getReturnType() == int.class;
+        byte[] bytes = ClassFile.of().build(ClassDesc.of(Stubs.class.getPackageName(), "Stub"), c -> c.withMethodBody(name, signature, ClassFile.ACC_STATIC, code -> code.trying(
+                body -> {
+                    if (isStatus) {
+                        Label serve = body.newLabel();
+                        body.loadConstant(name).loadConstant(unknown).invokestatic(of(Stubs.class), "before", BEFORE).dup().ifeq(serve).ireturn().labelBinding(serve).pop();
+                    }
+                    for (int i = 0; i < type.parameterCount(); i++) body.loadLocal(TypeKind.from(type.parameterType(i)), body.parameterSlot(i));
+                    body.invokestatic(of(method.getDeclaringClass()), name, signature).return_(TypeKind.from(type.returnType()));
+                },
+                failure -> failure.catchingAll(handler -> {
+                    int thrown = handler.allocateLocal(TypeKind.REFERENCE);
+                    handler.astore(thrown);
+                    if (isStatus) handler.loadConstant(name).aload(thrown).loadConstant(unknown).invokestatic(of(DriverLog.class), "failed", FAILED).ireturn();
+                    else handler.lconst_0().lreturn();
+                }))));
+        MethodHandles.Lookup stub = MethodHandles.lookup().defineHiddenClass(bytes, false, MethodHandles.Lookup.ClassOption.NESTMATE);
+        return stub.findStatic(stub.lookupClass(), name, type);
     }
 
-    /** {@code intercepted() ? ((code = before(this, name)) == 0 ? target(...) : code) : target(...)}, for functions that return a status. */
-    private MethodHandle interceptible(String name, MethodHandle target) throws ReflectiveOperationException {
-        if (target.type().returnType() != int.class) return target;
-        var lookup = MethodHandles.lookup();
-        MethodHandle before = MethodHandles.insertArguments(lookup.findStatic(Stubs.class, "before", MethodType.methodType(int.class, Stubs.class, String.class)), 0, this, name);
-        MethodHandle isZero = lookup.findStatic(Stubs.class, "isZero", MethodType.methodType(boolean.class, int.class));
-        MethodHandle serve = MethodHandles.dropArguments(target, 0, int.class);
-        MethodHandle code = MethodHandles.dropArguments(MethodHandles.identity(int.class), 1, target.type().parameterList());
-        MethodHandle answered = MethodHandles.foldArguments(MethodHandles.guardWithTest(isZero, serve, code), before);
-        return MethodHandles.guardWithTest(lookup.findStatic(Stubs.class, "intercepted", MethodType.methodType(boolean.class)), answered, target);
-    }
-
-    private static boolean isZero(int code) { return code == 0; }
+    private static ClassDesc of(Class<?> c) { return c.describeConstable().orElseThrow(); }
 
     private static FunctionDescriptor descriptor(Method method) {
         var arguments = new MemoryLayout[method.getParameterCount()];

@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.UnaryOperator;
 
 /**
@@ -24,10 +25,13 @@ import java.util.function.UnaryOperator;
  * every kernel compiled there, {@code turningpoint.software.without=avx512f,...} pretends the processor lacks features.
  */
 public final class KernelCompiler {
-    /** Part of the cache key: objects of another emitter are not ours. */
-    private static final String EMITTER_VERSION = emitterVersion();
+    /** Part of the cache key: objects of another emitter are not ours. Read when it is first wanted. */
+    private static final class Emitter { static final String VERSION = emitterVersion(); }
+
     private static final String PASSES = "default<O1>";
     private static final System.Logger LOG = System.getLogger(KernelCompiler.class.getName());
+
+    private static final AtomicBoolean PREPARED = new AtomicBoolean();
 
     private record Key(Object owner, String entry, Geometry geometry, long dynamicShared) {}
 
@@ -49,7 +53,36 @@ public final class KernelCompiler {
         this.rewrite = rewrite;
     }
 
-    /** LLVM is loaded when the first kernel is compiled. */
+    /**
+     * Loads LLVM on a thread beside, once: for whoever reads a module now and will want kernels of it in a moment. What fails here fails again, and is reported,
+     * when the first kernel is compiled.
+     */
+    public static void prepare() {
+        if (!PREPARED.compareAndSet(false, true)) return;
+        var thread = Thread.ofPlatform().daemon().name("software-gpu-llvm").unstarted(() -> {
+            try {
+                NativeCompiler.get();
+                LOG.log(System.Logger.Level.TRACE, "emitter {0}", Emitter.VERSION);
+            } catch (RuntimeException | LinkageError e) {
+                LOG.log(System.Logger.Level.DEBUG, "LLVM does not load", e);
+            }
+        });
+        var ended = new Thread(() -> {   // the process may end before: libLLVM's destructors must not meet its initialisers
+            try {
+                thread.join();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        });
+        try {
+            Runtime.getRuntime().addShutdownHook(ended);
+            thread.start();
+        } catch (IllegalStateException e) {
+            LOG.log(System.Logger.Level.DEBUG, "the process ends, LLVM is not loaded");
+        }
+    }
+
+    /** LLVM is loaded when the first kernel is compiled, if nobody prepared it. */
     private NativeCompiler llvm() { return given != null ? given : NativeCompiler.get(); }
 
     /**
@@ -95,7 +128,7 @@ public final class KernelCompiler {
         NativeCompiler llvm = llvm();
         Target target = llvm.target();
         boolean cached = rewrite == null && !"false".equals(System.getProperty("turningpoint.software.cache"));
-        String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), target.toString(), llvm.version(), EMITTER_VERSION, PASSES);
+        String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), target.toString(), llvm.version(), Emitter.VERSION, PASSES);
         ObjectCache.Entry e = cached ? ObjectCache.read(key) : null;
         boolean found = e != null;
         if (!found) {

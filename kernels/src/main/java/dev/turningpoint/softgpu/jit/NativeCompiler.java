@@ -22,11 +22,14 @@ final class NativeCompiler {
     private final MemorySegment llvmTarget;
     private final int optimize;
 
-    private static final class Holder { static final NativeCompiler INSTANCE = new NativeCompiler(); }
+    private static NativeCompiler instance;
 
-    static NativeCompiler get() {
-        NativeLibrary.LLVM.load();
-        return Holder.INSTANCE;
+    static synchronized NativeCompiler get() {
+        if (instance == null) {
+            NativeLibrary.LLVM.load();
+            instance = new NativeCompiler();
+        }
+        return instance;
     }
 
     private NativeCompiler() {

@@ -43,7 +43,8 @@ public final class Inliner {
     }
 
     PtxKernel kernel() {
-        new Body(entry, "", 0, Map.of()).emit();
+        if (entry.instructions.stream().noneMatch(i -> i.is("call"))) asItStands();
+        else new Body(entry, "", 0, Map.of()).emit();
         var offsets = new LinkedHashMap<String, Long>();
         long bytes = 0, dynamicAlign = 16;
         for (PtxVariable v : shared) {
@@ -57,6 +58,18 @@ public final class Inliner {
         for (PtxVariable v : shared) if (v.size() == 0) offsets.put(v.name(), bytes);
         return new PtxKernel(module, entry.name, String.join("\n", texts), entry.params, entry.paramBytes, registers, instructions, labels, tables, offsets, bytes,
                 local, entry.maxThreads, entry.requiredBlock, unserved);
+    }
+
+    /** Most entries call nothing, and a module has many: what the parser made of them is the kernel. */
+    private void asItStands() {
+        registers.addAll(entry.registers);
+        instructions.addAll(entry.instructions);
+        labels.putAll(entry.labels);
+        tables.putAll(entry.tables);
+        shared.addAll(entry.shared);
+        texts.add(entry.text);
+        local = entry.local;
+        unserved = entry.unserved;
     }
 
     private void refuse(Instruction at, String why) {

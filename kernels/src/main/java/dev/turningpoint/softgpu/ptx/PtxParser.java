@@ -5,7 +5,6 @@ import dev.turningpoint.softgpu.ptx.Lexer.Token;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -31,8 +30,17 @@ public final class PtxParser {
     private final Map<String, PtxVariable> variables = new LinkedHashMap<>();
     private final Map<String, PtxVariable> functionAddresses = new HashMap<>();
     private final Map<Long, String> files;
+    private final Map<String, Mnemonic> mnemonics = new HashMap<>();
     private final StringBuilder variableText = new StringBuilder();
     private long dataBytes;
+
+    /** {@code ld.global.f32}, taken apart once a module. */
+    private record Mnemonic(String opcode, List<String> modifiers) {
+        static Mnemonic of(String text) {
+            List<String> parts = List.of(text.split("\\."));
+            return new Mnemonic(parts.getFirst(), parts.subList(1, parts.size()));
+        }
+    }
 
     private PtxParser(String module, String text) {
         this.module = module;
@@ -212,8 +220,8 @@ public final class PtxParser {
         private final Token first;
         private final Code code = new Code();
         private SourceLine source;
-        /** The last {@code .loc} of each file, line and column. */
-        private final Map<List<Long>, SourceLine> places = new HashMap<>();
+        /** The last {@code .loc} of each {@link #place}. */
+        private final Map<Long, SourceLine> places = new HashMap<>();
         private final Deque<Scope> scopes = new ArrayDeque<>();
         private int scopeCount;
 
@@ -371,13 +379,16 @@ public final class PtxParser {
             SourceLine caller = null;
             while (peek().kind() != Kind.END && peek().line() == t.line())
                 if (next().is("inlined_at")) {
-                    var at = List.of(number(next()), number(next()), number(next()));
-                    caller = places.containsKey(at) || !files.containsKey(at.get(0)) ? places.get(at) : new SourceLine(files.get(at.get(0)), at.get(1).intValue());
+                    long callerFile = number(next()), callerLine = number(next());
+                    caller = places.get(place(callerFile, callerLine, number(next())));
+                    if (caller == null && files.containsKey(callerFile)) caller = new SourceLine(files.get(callerFile), (int) callerLine);
                 }
             if (line == 0) return;   // the compiler's own code, counted to the line before it
             source = new SourceLine(files.get(file), (int) line, caller);
-            places.put(List.of(file, line, column), source);
+            places.put(place(file, line, column), source);
         }
+
+        private static long place(long file, long line, long column) { return file << 48 | line << 20 | column; }
 
         private void label(Token t) {
             if (peek().is(".branchtargets")) {
@@ -452,18 +463,17 @@ public final class PtxParser {
                 t = next();
             }
             if (t.kind() != Kind.WORD || t.text().startsWith(".") || t.text().startsWith("%")) throw error(t, "expected an instruction, found " + t);
-            String[] parts = t.text().split("\\.");
-            List<String> modifiers = List.of(Arrays.copyOfRange(parts, 1, parts.length));
+            Mnemonic mnemonic = mnemonics.computeIfAbsent(t.text(), Mnemonic::of);
             var operands = new ArrayList<Operand>();
-            if (parts[0].equals("call")) {
+            if (mnemonic.opcode.equals("call")) {
                 operands.addAll(call());
             } else if (!peek().is(";")) {
-                boolean jump = parts[0].equals("bra") || parts[0].equals("brx");
+                boolean jump = mnemonic.opcode.equals("bra") || mnemonic.opcode.equals("brx");
                 do operands.add(jump && peek().kind() == Kind.WORD && !peek().text().startsWith("%") ? new Operand.Label(labelName(next().text())) : operand());
                 while (accept(","));
             }
             expect(";");
-            code.instructions.add(new Instruction(guard, parts[0], modifiers, operands, line, source));
+            code.instructions.add(new Instruction(guard, mnemonic.opcode, mnemonic.modifiers, operands, line, source));
         }
 
         /** {@code (results), callee, (arguments), prototype}: as a vector, a label or register, a vector. */
