@@ -9,12 +9,14 @@ import static dev.turningpoint.kernels.CreditKernels.LOCAL_FLIP;
 import static dev.turningpoint.kernels.CreditKernels.MAIN_IS_TREND;
 import static dev.turningpoint.kernels.CreditKernels.POSITIVE_ONLY;
 import static dev.turningpoint.kernels.CreditKernels.PROPAGATE;
-import static dev.turningpoint.kernels.CreditKernels.RANK_BY_TREND;
 import static dev.turningpoint.kernels.CreditKernels.SUFFIX;
 import static dev.turningpoint.kernels.CreditKernels.TREND;
-import static dev.turningpoint.kernels.CreditKernels.ZERO_KEEPS_MAIN;
 
+import dev.turningpoint.credit.CreditMode;
 import dev.turningpoint.credit.CreditOptions;
+import dev.turningpoint.credit.CreditOptions.Balancing;
+import dev.turningpoint.credit.CreditOptions.Normalization;
+import dev.turningpoint.credit.ZeroAdvantages;
 import dev.turningpoint.kernels.CreditKernels;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,12 +30,24 @@ import tools.jackson.databind.JsonNode;
  * ({@code tie_at_cutoff}) which of them stays is the reference's accident: there only what stays is compared, as a multiset.
  */
 final class CreditCheck {
+    private static final int BATCHES_PER_EPOCH = 4;
     private static final Tolerance ADVANTAGE = Tolerance.relative(1e-9, 1e-12);
+    /** The reference takes the advantages of all prompts together in f32, mean and all. */
+    private static final Tolerance F32_ADVANTAGE = Tolerance.relative(1e-6, 1e-6);
     private static final Map<String, Integer> FLAGS = Map.ofEntries(Map.entry("apply_first_step_bonus", FIRST), Map.entry("use_delta_global", TREND),
             Map.entry("take_delta_global_as_main", MAIN_IS_TREND), Map.entry("select_first_step_only_from_consistent_trajectory", FIRST_CONSISTENT),
             Map.entry("select_inter_step_only_from_consistent_trajectory", INNER_CONSISTENT), Map.entry("select_only_positive_intermediate_step", POSITIVE_ONLY),
             Map.entry("use_sde_minus_rt", SUFFIX), Map.entry("propagate_bonus_to_future_steps", PROPAGATE), Map.entry("drop_original_reward_when_having_bonus", DROP_MAIN),
             Map.entry("indicator_wo_delta_global_constraint", LOCAL_FLIP));
+
+    /** The published experiments by what the reference data calls them, as modes of the engine; balancing and eta are options beside the mode. */
+    private static final Map<String, CreditMode> MODES = Map.ofEntries(Map.entry("paper", CreditMode.CONSISTENT_TURNING_POINT),
+            Map.entry("def51_nobal", CreditMode.CONSISTENT_TURNING_POINT), Map.entry("eta05_nobal", CreditMode.CONSISTENT_TURNING_POINT),
+            Map.entry("def41_bal", CreditMode.TURNING_POINT), Map.entry("def41_nobal", CreditMode.TURNING_POINT), Map.entry("incremental", CreditMode.INCREMENTAL),
+            Map.entry("firstct_nobal", CreditMode.CONSISTENT_FIRST_STEP), Map.entry("interct_nobal", CreditMode.CONSISTENT_INNER_STEPS),
+            Map.entry("nofirst_nobal", CreditMode.NO_FIRST_STEP), Map.entry("localflip_nobal", CreditMode.LOCAL_FLIP), Map.entry("posonly_nobal", CreditMode.RISING_ONLY),
+            Map.entry("agg_delta_nobal", CreditMode.TREND_BONUS), Map.entry("agg_sde_nobal", CreditMode.OUTCOME_BONUS), Map.entry("keep_main_nobal", CreditMode.ADDED_BONUS),
+            Map.entry("main_delta_nobal", CreditMode.TREND_AND_GAIN), Map.entry("propagate_nobal", CreditMode.SPREAD_BONUS));
 
     private final Gpu gpu;
     private final Golden golden;
@@ -78,21 +92,30 @@ final class CreditCheck {
         float[] trend = floats(main);
         compare("delta_global", "delta_global", every(trend, n), Tolerance.EXACT);
 
-        credit(CreditOptions.outcome().flags(), false, 1);
-        compareAdvantage("flowgrpo.adv_groupstd", false, Double.POSITIVE_INFINITY);
-        compareAdvantage("flowgrpo.adv_globalstd", true, Double.POSITIVE_INFINITY);
+        credit(CreditMode.OUTCOME.flags(), false, 1);
+        compareAdvantages("flowgrpo");
 
         for (String name : golden.names().stream().filter(t -> t.endsWith(".indicator")).map(t -> t.replace(".indicator", "")).toList()) config(name);
         golden.untouched().remove("s");                                        // sign(d) sign(D): inside the indicator
-        for (String name : golden.untouched().stream().filter(t -> t.startsWith("mask_")).toList()) {
-            golden.untouched().remove(name);
-            results.notServed(family, "mask_* (dropping rows whose advantages are all 0)");
-        }
+        for (String name : golden.names().stream().filter(t -> t.endsWith(".kept")).map(t -> t.replace(".kept", "")).toList()) zeroAdvantages(name);
+    }
+
+    /** The filter of advantages that are all 0. Which of those fill up the last part is the reference's accident: compared are how many stay and that all others do. */
+    private void zeroAdvantages(String name) {
+        double[] advantages = golden.f64(name + ".adv");
+        int[] reference = golden.i32(name + ".kept"), every = IntStream.range(0, batch).toArray();
+        int[] ours = ZeroAdvantages.drop(advantages, n, every, BATCHES_PER_EPOCH);
+        results.compare(family, "zero-advantage filter", golden.name + ": " + name + ".kept", new double[] {reference.length}, new double[] {ours.length}, Tolerance.EXACT, false);
+        results.compare(family, "zero-advantage filter", golden.name + ": " + name + ".kept", teaching(reference, advantages), teaching(ours, advantages), Tolerance.EXACT, false);
+    }
+
+    private double[] teaching(int[] rows, double[] advantages) {
+        return Arrays.stream(rows).filter(row -> Arrays.stream(advantages, row * n, (row + 1) * n).anyMatch(a -> a != 0)).asDoubleStream().toArray();
     }
 
     private void config(String name) {
         CreditOptions options = options(name);
-        credit(options.flags(), options.balancing(), options.eta());
+        credit(options.flags(), options.balancing() != Balancing.NONE, options.eta());
 
         if (golden.has(name + ".tie_at_cutoff") && Arrays.stream(golden.f64(name + ".tie_at_cutoff")).sum() > 0) {
             float[] delta = golden.f32("delta_global");
@@ -105,42 +128,53 @@ final class CreditCheck {
         compare("reward", name + ".reward", floats(reward), Tolerance.EXACT);
         compare("bonus", name + ".bonus", floats(bonus), Tolerance.EXACT);
         compare("main", name + ".main", floats(main), Tolerance.EXACT);
-        compareAdvantage(name + ".adv_groupstd", false, Double.POSITIVE_INFINITY);
-        compareAdvantage(name + ".adv_globalstd", true, Double.POSITIVE_INFINITY);
-        if (golden.has(name + ".adv_clipped1")) compareAdvantage(name + ".adv_clipped1", false, 1);
-        if (golden.has(name + ".adv_clipped5")) compareAdvantage(name + ".adv_clipped5", false, 5);
-        if (golden.untouched().remove(name + ".adv_nogroup")) results.notServed(family, "paper.adv_nogroup (advantages over all prompts at once)");
+        compareAdvantages(name);
     }
 
-    /** The engine's own modes where the set of flags is one of them, else what the file's flags say. */
+    /** The engine's options for a published experiment; where the file says its flags, they must be the same. */
     private CreditOptions options(String name) {
-        return switch (name) {
-            case "paper" -> CreditOptions.consistentTurningPoint().balanced().asPublished();
-            case "def51_nobal" -> CreditOptions.consistentTurningPoint().asPublished();
-            case "def41_bal" -> CreditOptions.turningPoint().balanced().asPublished();
-            case "def41_nobal" -> CreditOptions.turningPoint().asPublished();
-            case "incremental" -> CreditOptions.incremental();
-            default -> published(golden.settings().get("base_flags"), golden.settings().path("configs").path(name).path("flags"));
-        };
+        CreditMode mode = MODES.get(name);
+        if (mode == null) throw new IllegalArgumentException("'" + name + "' is not among the published experiments: " + MODES.keySet().stream().sorted().toList());
+        boolean balanced = name.equals("paper") || name.endsWith("_bal");
+        float eta = name.startsWith("eta05") ? 0.5f : 1;
+        JsonNode base = golden.settings().get("base_flags"), changed = golden.settings().path("configs").path(name).path("flags");
+        if (!changed.isMissingNode()) {
+            int flags = flags(base, changed);
+            boolean balances = changed.path("use_balanced_bonus").asBoolean(base.get("use_balanced_bonus").asBoolean());
+            if (flags != mode.flags() || mode.turns() && balances != balanced || changed.path("eta").asDouble(base.get("eta").asDouble()) != eta)
+                throw new IllegalArgumentException("'" + name + "' has other flags than the engine's " + mode + ": " + changed);
+        }
+        return new CreditOptions(mode, eta, balanced ? Balancing.TREND : Balancing.NONE, Normalization.GROUP, 5, true);
     }
 
-    /** The training script's flags, the file's base set and what this one changes, as ours. */
-    private static CreditOptions published(JsonNode base, JsonNode changed) {
-        int flags = RANK_BY_TREND | ZERO_KEEPS_MAIN | (changed.path("turn_on_bonus_global_step").asLong(0) == 0 ? BONUS : 0);
+    /** The training script's flags, the file's base set and what this one changes, as the kernel's. */
+    private static int flags(JsonNode base, JsonNode changed) {
+        int flags = changed.path("turn_on_bonus_global_step").asLong(0) == 0 ? BONUS : 0;
         for (var flag : FLAGS.entrySet()) if (changed.path(flag.getKey()).asBoolean(base.path(flag.getKey()).asBoolean(false))) flags |= flag.getValue();
-        boolean balanced = changed.path("use_balanced_bonus").asBoolean(base.get("use_balanced_bonus").asBoolean());
-        return new CreditOptions(flags, (float) changed.path("eta").asDouble(base.get("eta").asDouble()), balanced, false, 5);
+        return (flags & (BONUS | MAIN_IS_TREND)) == 0 ? 0 : flags;           // without turning points the others say nothing
     }
 
     private void credit(int flags, boolean balanced, float eta) {
         gpu.credit.stepRewards(gpu.stream, rewards, balanced ? rowBatch : 0, reward, indicator, main, bonus, scratch, batch, n, flags, eta);
     }
 
-    private void compareAdvantage(String tensor, boolean globalStd, double limit) {
-        gpu.credit.advantages(gpu.stream, reward, rowGroup, advantage, batch, n, Arrays.stream(group).max().orElseThrow() + 1, globalStd, limit);
+    /** The advantages of the step rewards on the device, in every normalization that the file has. */
+    private void compareAdvantages(String name) {
+        compareAdvantage(name + ".adv_groupstd", Normalization.GROUP, Double.POSITIVE_INFINITY, ADVANTAGE);
+        compareAdvantage(name + ".adv_globalstd", Normalization.GLOBAL_STD, Double.POSITIVE_INFINITY, ADVANTAGE);
+        if (golden.has(name + ".adv_clipped1")) compareAdvantage(name + ".adv_clipped1", Normalization.GROUP, 1, ADVANTAGE);
+        if (golden.has(name + ".adv_clipped5")) compareAdvantage(name + ".adv_clipped5", Normalization.GROUP, 5, ADVANTAGE);
+        if (golden.has(name + ".adv_nogroup")) compareAdvantage(name + ".adv_nogroup", Normalization.GLOBAL, Double.POSITIVE_INFINITY, F32_ADVANTAGE);
+    }
+
+    private void compareAdvantage(String tensor, Normalization normalization, double limit, Tolerance tolerance) {
+        boolean together = normalization == Normalization.GLOBAL;
+        gpu.credit.advantages(gpu.stream, reward, together ? gpu.put(new int[batch]) : rowGroup, advantage, batch, n, together ? 1 : Arrays.stream(group).max().orElseThrow() + 1,
+                normalization != Normalization.GROUP, limit);
         double[] ours = gpu.doubles(advantage, batch * n), reference = golden.f64(tensor);
         String kind = tensor.substring(tensor.indexOf('.') + 1);
-        results.compare(family, kind, golden, tensor, ours, ADVANTAGE);
+        results.compare(family, kind, golden, tensor, ours, tolerance);
+        if (together) return;
         int[] still = IntStream.range(0, batch * n).filter(i -> unanimous(reference, i)).toArray();
         results.compare(family, kind + ", std 0", golden.name + ": " + tensor, new double[still.length], Arrays.stream(still).mapToDouble(i -> ours[i]).toArray(), Tolerance.EXACT, false);
     }

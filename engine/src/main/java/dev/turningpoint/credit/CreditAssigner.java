@@ -1,5 +1,7 @@
 package dev.turningpoint.credit;
 
+import dev.turningpoint.credit.CreditOptions.Balancing;
+import dev.turningpoint.credit.CreditOptions.Normalization;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.HostMemory;
@@ -10,8 +12,13 @@ import dev.turningpoint.tensor.Tensor;
 import dev.turningpoint.tensor.Workspace;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Comparator;
+import java.util.stream.IntStream;
 
-/** Runs the credit kernels on one iteration's rewards. */
+/**
+ * Runs the credit kernels on one iteration's rewards. The kernels add in the order of the trajectories and break ties by it, so they get them in an order that the
+ * rewards alone decide: where a trajectory stood in the rollout, or on which rank, changes no bit.
+ */
 public final class CreditAssigner implements AutoCloseable {
     private final CreditKernels kernels;
     private final CreditOptions options;
@@ -66,14 +73,34 @@ public final class CreditAssigner implements AutoCloseable {
         if (R.length != trajectories * (steps + 1) || groupOf.length != trajectories) {
             throw new IllegalArgumentException(R.length + " rewards and " + groupOf.length + " groups for " + trajectories + " trajectories of " + steps + " steps");
         }
-        upload(stream, rewards, MemorySegment.ofArray(R));
-        upload(stream, group, MemorySegment.ofArray(groupOf));
+        int[] order = canonical(R, groupOf);
+        boolean together = options.normalization() == Normalization.GLOBAL;
+        var ordered = new float[R.length];
+        var orderedGroups = new int[trajectories];
+        for (int i = 0; i < trajectories; i++) {
+            System.arraycopy(R, order[i] * (steps + 1), ordered, i * (steps + 1), steps + 1);
+            orderedGroups[i] = together ? 0 : groupOf[order[i]];
+        }
+        upload(stream, rewards, MemorySegment.ofArray(ordered));
+        upload(stream, group, MemorySegment.ofArray(orderedGroups));
         batch.clear(stream);
-        kernels.stepRewards(stream, rewards.address(), options.balancing() ? batch.address() : 0, reward.address(), indicator.address(), main.address(), bonus.address(),
-                scratch.address(), trajectories, steps, options.flags(), options.eta());
-        kernels.advantages(stream, reward.address(), group.address(), advantage.address(), trajectories, steps, groups, options.globalStd(), options.clip());
-        return new Credit(floats(stream, reward), floats(stream, indicator), floats(stream, bonus),
-                download(stream, advantage).toArray(ValueLayout.JAVA_DOUBLE));
+        kernels.stepRewards(stream, rewards.address(), options.balancing() == Balancing.NONE ? 0 : batch.address(), reward.address(), indicator.address(), main.address(),
+                bonus.address(), scratch.address(), trajectories, steps, options.flags(), options.eta());
+        kernels.advantages(stream, reward.address(), group.address(), advantage.address(), trajectories, steps, together ? 1 : groups,
+                options.normalization() != Normalization.GROUP, options.clip());
+        return new Credit(floats(stream, reward, order), floats(stream, indicator, order), floats(stream, bonus, order), doubles(stream, advantage, order));
+    }
+
+    /** The trajectories by their gains d_1, d_2, ..., then by R_n, then by their group: also what all rewards of a prompt have in common changes no bit. */
+    private int[] canonical(float[] R, int[] groupOf) {
+        Comparator<Integer> order = (a, b) -> {
+            int i = a * (steps + 1), j = b * (steps + 1), sign = 0;
+            for (int t = 1; t <= steps && sign == 0; t++) {
+                sign = Float.compare(R[i + t] - R[i + t - 1], R[j + t] - R[j + t - 1]);
+            }
+            return sign != 0 ? sign : Float.compare(R[i + steps], R[j + steps]);
+        };
+        return IntStream.range(0, trajectories).boxed().sorted(order.thenComparing(b -> groupOf[b])).mapToInt(b -> b).toArray();
     }
 
     private void upload(Stream stream, Tensor target, MemorySegment heap) {
@@ -83,8 +110,23 @@ public final class CreditAssigner implements AutoCloseable {
         stream.synchronize();
     }
 
-    private float[] floats(Stream stream, Tensor source) {
-        return download(stream, source).toArray(ValueLayout.JAVA_FLOAT);
+    /** Row i of a tensor is that of trajectory {@code order[i]}. */
+    private float[] floats(Stream stream, Tensor source, int[] order) {
+        MemorySegment rows = download(stream, source);
+        var out = new float[trajectories * steps];
+        for (int i = 0; i < trajectories; i++) {
+            MemorySegment.copy(rows, ValueLayout.JAVA_FLOAT, 4L * i * steps, out, order[i] * steps, steps);
+        }
+        return out;
+    }
+
+    private double[] doubles(Stream stream, Tensor source, int[] order) {
+        MemorySegment rows = download(stream, source);
+        var out = new double[trajectories * steps];
+        for (int i = 0; i < trajectories; i++) {
+            MemorySegment.copy(rows, ValueLayout.JAVA_DOUBLE, 8L * i * steps, out, order[i] * steps, steps);
+        }
+        return out;
     }
 
     private MemorySegment download(Stream stream, Tensor source) {

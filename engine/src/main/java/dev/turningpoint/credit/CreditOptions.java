@@ -5,59 +5,47 @@ import dev.turningpoint.kernels.CreditKernels;
 /**
  * How rewards become advantages.
  *
- * @param flags     of {@link CreditKernels}
- * @param eta       factor of the bonus
- * @param balancing as many positive as negative turning points, those of largest magnitude
- * @param globalStd divide by the standard deviation over all trajectories at a step instead of over the prompt's
- * @param clip      limit of an advantage's absolute value
+ * @param mode          what a step is rewarded with
+ * @param eta           factor of what turning points are rewarded with
+ * @param balancing     whether a rollout keeps equally many turning points of either sign
+ * @param normalization over what mean and standard deviation of an advantage are taken
+ * @param clip          limit of an advantage's absolute value
+ * @param zeroKeepsGain whether a turning point whose reward is exactly 0 keeps its gain, as in the published code
  */
-public record CreditOptions(int flags, float eta, boolean balancing, boolean globalStd, double clip) {
-    private static final int AGGREGATED = CreditKernels.BONUS | CreditKernels.FIRST | CreditKernels.TREND | CreditKernels.SUFFIX | CreditKernels.DROP_MAIN;
+public record CreditOptions(CreditMode mode, float eta, Balancing balancing, Normalization normalization, double clip, boolean zeroKeepsGain) {
 
-    /** The last reward at every step: Flow-GRPO. */
-    public static CreditOptions outcome() {
-        return of(CreditKernels.OUTCOME);
+    /** What ranks turning points where equally many of either sign stay (TP-GRPO, appendix D). */
+    public enum Balancing {
+        /** All stay. */
+        NONE,
+        /** Those stay whose assigned reward is of largest magnitude, as the paper says. */
+        REWARD,
+        /** Those of the trajectories with the largest magnitude of R_n - R_0, as the published code does: two turning points of one trajectory always tie. */
+        TREND
     }
 
-    /** {@code R_t - R_{t-1}} alone. */
-    public static CreditOptions incremental() {
-        return of(0);
+    /** {@code (r - mean) / (std + 1e-4)} at each step. */
+    public enum Normalization {
+        /** Mean and standard deviation of the prompt's trajectories. */
+        GROUP,
+        /** Mean of the prompt's trajectories, standard deviation of all. */
+        GLOBAL_STD,
+        /** Mean and standard deviation of all trajectories: prompts are not told apart. */
+        GLOBAL
     }
 
-    /** Definition 4.1: at turning points the aggregated {@code R_n - R_{t-1}}. */
-    public static CreditOptions turningPoint() {
-        return of(AGGREGATED);
+    /** A mode as the paper defines it: no balancing, normalized by group, clipped to 5. */
+    public static CreditOptions of(CreditMode mode) {
+        return new CreditOptions(mode, 1, Balancing.NONE, Normalization.GROUP, 5, false);
     }
 
-    /** Definition 5.1: at consistent turning points. */
-    public static CreditOptions consistentTurningPoint() {
-        return of(AGGREGATED | CreditKernels.FIRST_CONSISTENT | CreditKernels.INNER_CONSISTENT);
-    }
-
-    private static CreditOptions of(int flags) {
-        return new CreditOptions(flags, 1, false, false, 5);
-    }
-
-    /** Balanced by the assigned reward, as the paper says. */
-    public CreditOptions balanced() {
-        return new CreditOptions(flags, eta, true, globalStd, clip);
-    }
-
-    /** As the published code does it: balancing ranks by {@code R_n - R_0}, and an aggregated reward of exactly 0 leaves the increment in place. */
-    public CreditOptions asPublished() {
-        return new CreditOptions(flags | CreditKernels.RANK_BY_TREND | CreditKernels.ZERO_KEEPS_MAIN, eta, balancing, globalStd, clip);
-    }
-
-    public CreditOptions withGlobalStd(boolean global) {
-        return new CreditOptions(flags, eta, balancing, global, clip);
-    }
-
-    public CreditOptions withClip(double limit) {
-        return new CreditOptions(flags, eta, balancing, globalStd, limit);
+    /** As {@link CreditKernels#stepRewards} takes them. */
+    public int flags() {
+        return mode.flags() | (balancing == Balancing.TREND ? CreditKernels.RANK_BY_TREND : 0) | (zeroKeepsGain ? CreditKernels.ZERO_KEEPS_MAIN : 0);
     }
 
     /** Whether the rewards of the ODE branches R_0 .. R_{n-1} matter. */
     public boolean needsCompletions() {
-        return (flags & CreditKernels.OUTCOME) == 0;
+        return mode != CreditMode.OUTCOME;
     }
 }

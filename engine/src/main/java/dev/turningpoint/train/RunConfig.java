@@ -1,6 +1,9 @@
 package dev.turningpoint.train;
 
+import dev.turningpoint.credit.CreditMode;
 import dev.turningpoint.credit.CreditOptions;
+import dev.turningpoint.credit.CreditOptions.Balancing;
+import dev.turningpoint.credit.CreditOptions.Normalization;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.image.GlyphFont;
 import dev.turningpoint.image.WordRenderer;
@@ -20,6 +23,7 @@ import java.util.List;
  * @param preset     the named preset that a file's missing keys come from
  * @param seed       seed of prompts, noise and initial weights
  * @param device     which library serves the CUDA driver API
+ * @param compat     whose choices to follow where paper and published code differ
  * @param storage    type of activations and compute weights; accumulation, residual streams and master weights are f32 in either
  * @param model      the network and its image
  * @param sampler    schedule, stochastic window and guidance of a rollout
@@ -31,8 +35,8 @@ import java.util.List;
  * @param checkpoint when state is written
  * @param pretrain   flow matching from scratch, the command {@code pretrain}
  */
-public record RunConfig(String preset, long seed, Device device, Storage storage, Model model, Sampler sampler, Credit credit, Train train, Reward reward,
-                        Data data, Evaluation evaluation, Checkpoint checkpoint, Pretrain pretrain) {
+public record RunConfig(String preset, long seed, Device device, Compat compat, Storage storage, Model model, Sampler sampler, Credit credit, Train train,
+                        Reward reward, Data data, Evaluation evaluation, Checkpoint checkpoint, Pretrain pretrain) {
 
     /** {@code AUTO}: CUDA where an NVIDIA driver loads, else the software GPU. */
     public enum Device { AUTO, CUDA, SOFTWARE }
@@ -46,12 +50,7 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
     /** The stochastic step; see design: {@code CPS} preserves coefficients (arXiv 2509.05952), {@code SDE} is Flow-GRPO's. {@code ODE} explores nothing. */
     public enum StepType { CPS, SDE, ODE }
 
-    public enum CreditMode { OUTCOME, INCREMENTAL, TURNING_POINT, CONSISTENT_TURNING_POINT }
-
-    /** Over what the standard deviation of an advantage is taken; the mean is always the group's. */
-    public enum Std { GROUP, GLOBAL }
-
-    /** {@code REFERENCE} repeats what the published code does where it departs from the paper. */
+    /** {@code REFERENCE} repeats what the published code does where it departs from the paper; engine/docs/differences-from-the-reference.md lists it all. */
     public enum Compat { NONE, REFERENCE }
 
     public enum Parameters { FULL, LORA }
@@ -65,6 +64,8 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
                 throw new ConfigException("train.kl_beta", "divides by the variance of every step in the window, and step " + first + " has none ("
                         + "sampler.type " + name(sampler.type()) + ", noise_level " + sampler.noiseLevel() + "); end sampler.window_end at " + first + " or set it to 0");
         }
+        if (compat == Compat.REFERENCE && credit.balancing() == Balancing.REWARD)
+            throw new ConfigException("credit.balancing", "reward ranks as the paper does, and compat is reference, whose code ranks by trend; write one of trend, none");
         if (data.source() == Source.FILE && data.path().isEmpty()) throw new ConfigException("data.path", "names no file, and data.source is file");
     }
 
@@ -82,6 +83,14 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
     }
 
     private static String name(Enum<?> value) { return ConfigReader.nameOf(value); }
+
+    /** How rewards become advantages. */
+    public CreditOptions creditOptions() {
+        return new CreditOptions(credit.mode(), (float) credit.eta(), credit.balancing(), credit.normalization(), credit.advantageClip(), compat == Compat.REFERENCE);
+    }
+
+    /** Whether trajectories whose advantages are all exactly 0 are left out of the updates; the published code always does. */
+    public boolean dropsZeroAdvantages() { return credit.dropZeroAdvantages() || compat == Compat.REFERENCE; }
 
     /** The deterministic steps of an evaluation. */
     public StepTable evaluationSteps() {
@@ -173,25 +182,20 @@ public record RunConfig(String preset, long seed, Device device, Storage storage
     }
 
     /**
-     * @param mode          what a step is rewarded with
-     * @param balancing     keep equally many positive and negative turning points, those of largest magnitude
-     * @param std           what an advantage is divided by
-     * @param advantageClip advantages are clipped to plus or minus this
-     * @param compat        whose choices to follow where paper and published code differ
+     * @param mode               what a step is rewarded with
+     * @param eta                factor of what turning points are rewarded with
+     * @param balancing          whether a rollout keeps equally many turning points of either sign, and by what they are ranked
+     * @param normalization      over what mean and standard deviation of an advantage are taken
+     * @param advantageClip      advantages are clipped to plus or minus this
+     * @param dropZeroAdvantages trajectories whose advantages are all exactly 0 are left out of the updates
      */
-    public record Credit(CreditMode mode, boolean balancing, Std std, double advantageClip, Compat compat) {
-        public Credit { positive("credit.advantage_clip", advantageClip); }
-
-        public CreditOptions options() {
-            CreditOptions options = switch (mode) {
-                case OUTCOME -> CreditOptions.outcome();
-                case INCREMENTAL -> CreditOptions.incremental();
-                case TURNING_POINT -> CreditOptions.turningPoint();
-                case CONSISTENT_TURNING_POINT -> CreditOptions.consistentTurningPoint();
-            };
-            if (balancing) options = options.balanced();
-            if (compat == Compat.REFERENCE) options = options.asPublished();
-            return options.withGlobalStd(std == Std.GLOBAL).withClip(advantageClip);
+    public record Credit(CreditMode mode, double eta, Balancing balancing, Normalization normalization, double advantageClip, boolean dropZeroAdvantages) {
+        public Credit {
+            positive("credit.eta", eta);
+            if (!mode.turns() && eta != 1) throw new ConfigException("credit.eta", "is a factor of the reward of turning points, and credit.mode " + name(mode) + " has none");
+            if (!mode.turns() && balancing != Balancing.NONE)
+                throw new ConfigException("credit.balancing", name(balancing) + " has no turning points to keep: credit.mode " + name(mode) + " has none");
+            positive("credit.advantage_clip", advantageClip);
         }
     }
 

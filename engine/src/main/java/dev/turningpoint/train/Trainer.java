@@ -4,6 +4,7 @@ import dev.turningpoint.checkpoint.CheckpointFolder;
 import dev.turningpoint.credit.CreditAssigner;
 import dev.turningpoint.credit.CreditAssigner.Credit;
 import dev.turningpoint.credit.CreditOptions;
+import dev.turningpoint.credit.ZeroAdvantages;
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
@@ -109,7 +110,7 @@ public final class Trainer implements AutoCloseable {
 
             var s = config.sampler();
             steps = s.stepTable();
-            CreditOptions credits = config.credit().options();
+            CreditOptions credits = config.creditOptions();
             int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
             store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize()));
             sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch()));
@@ -278,7 +279,11 @@ public final class Trainer implements AutoCloseable {
 
         float[] recorded = policy.recordedLogProbs(stream);
         int[] order = permutation(trajectories, new SplittableRandom(config.seed() * 0x9E3779B97F4A7C15L + iteration));
-        int share = trajectories / train.updatesPerIteration();
+        if (config.dropsZeroAdvantages()) {
+            order = ZeroAdvantages.drop(assigned.advantage(), n, order, train.updatesPerIteration());
+        }
+        rolled.put("actual_batch_size", (double) order.length);
+        int share = order.length / train.updatesPerIteration();
         for (int u = 0; u < train.updatesPerIteration(); u++) {
             UpdateStatistics statistics = policy.accumulate(stream, Arrays.copyOfRange(order, u * share, (u + 1) * share), conditions, recorded, assigned.advantage());
             double norm = optimizer.step(stream, train.learningRate());

@@ -23,7 +23,6 @@ final class TrainingMetrics {
         m.put("reward_avg", last);
         m.put("group_size", (double) groupSize);
         m.put("trained_prompt_num", (double) trajectories / groupSize);
-        m.put("actual_batch_size", (double) trajectories);
         double deviations = 0;
         int constant = 0, groups = trajectories / groupSize;
         for (int g = 0; g < groups; g++) {

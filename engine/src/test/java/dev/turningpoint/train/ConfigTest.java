@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.turningpoint.credit.CreditMode;
 import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.model.GlyphConfig;
 import java.io.IOException;
@@ -42,12 +43,12 @@ class ConfigTest {
     void glyphIsWhatTheIssueAsksFor() {
         RunConfig c = RunConfig.glyph();
         assertEquals("glyph", c.preset());
-        assertEquals(RunConfig.CreditMode.CONSISTENT_TURNING_POINT, c.credit().mode());
+        assertEquals(CreditMode.CONSISTENT_TURNING_POINT, c.credit().mode());
         assertEquals(96, c.train().trajectories());
         assertEquals(7, c.sampler().window());
         assertEquals(GlyphConfig.DEFAULT, c.model().glyph());
         assertEquals(8, c.evaluationSteps().steps());
-        assertEquals(CreditOptions.consistentTurningPoint(), c.credit().options());
+        assertEquals(CreditOptions.of(CreditMode.CONSISTENT_TURNING_POINT), c.creditOptions());
         assertEquals(1e-4, c.train().learningRate());
         assertEquals("attn.to_add_out", c.train().loraTargets().get(3));
         c.requireExploration();
@@ -127,7 +128,7 @@ class ConfigTest {
                 """));
         assertEquals("config.yaml:1: unknown key 'sampeler'; did you mean 'sampler'?", complaint("sampeler: {steps: 8}"));
         assertEquals("config.yaml:2: unknown key 'train.noise_level'; did you mean 'sampler.noise_level'?", complaint("train:\n  noise_level: 1\n"));
-        assertTrue(complaint("credit:\n  zzzzzzzz: 1\n").contains("credit has: mode, balancing, std"));
+        assertTrue(complaint("credit:\n  zzzzzzzz: 1\n").contains("credit has: mode, eta, balancing, normalization"));
         assertEquals("--set train.iteratoins=3: unknown key 'train.iteratoins'; did you mean 'train.iterations'?", complaint("", "train.iteratoins=3"));
     }
 
@@ -142,8 +143,10 @@ class ConfigTest {
         "train.learning_rate: NaN    | train.learning_rate must be a number, is 'NaN'",
         "train.learning_rate: [1]    | train.learning_rate must be a number, is a list",
         "train.learning_rate:        | train.learning_rate must be a number, is empty",
-        "credit.balancing: yes       | credit.balancing must be true or false, is 'yes'",
-        "credit.mode: ctp            | credit.mode must be one of outcome, incremental, turning-point, consistent-turning-point, is 'ctp'",
+        "evaluation.ema: yes         | evaluation.ema must be true or false, is 'yes'",
+        "credit.balancing: true      | credit.balancing must be one of none, reward, trend, is 'true'",
+        "credit.mode: ctp            | credit.mode must be one of outcome, incremental, turning-point, consistent-turning-point, consistent-first-step, consistent-inner-steps, no-first-step, local-flip, rising-only, trend-bonus, outcome-bonus, added-bonus, trend-and-gain, spread-bonus, is 'ctp'",
+        "credit.eta: 0               | credit.eta must be greater than 0, is 0.0",
         "train.lora_targets: q       | train.lora_targets must be a list, as in [a, b], is 'q'",
         "train.iterations: -1        | train.iterations must be at least 0, is -1",
         "train.learning_rate: 0      | train.learning_rate must be greater than 0, is 0.0",
@@ -168,6 +171,16 @@ class ConfigTest {
         read("train: {kl_beta: 1e-4}");
         read("sampler: {type: sde, window_end: 8}\ntrain: {kl_beta: 1e-4}");
         complaint("sampler: {noise_level: 0}\ntrain: {kl_beta: 1e-4}");
+    }
+
+    @Test
+    void whatTurningPointsAloneUseIsRefusedWithoutThem() {
+        assertEquals("config.yaml:1: credit.balancing reward has no turning points to keep: credit.mode outcome has none", complaint("credit: {mode: outcome, balancing: reward}\n"));
+        assertEquals("config.yaml:3: credit.eta is a factor of the reward of turning points, and credit.mode incremental has none",
+                complaint("credit:\n  mode: incremental\n  eta: 0.5\n"));
+        assertEquals("--set credit.balancing=reward: credit.balancing reward ranks as the paper does, and compat is reference, whose code ranks by trend; write one of trend, none",
+                complaint("compat: reference\n", "credit.balancing=reward"));
+        assertTrue(read("compat: reference\n").dropsZeroAdvantages());
     }
 
     @Test
