@@ -92,6 +92,14 @@ public final class PolicyUpdate implements AutoCloseable {
         }
     }
 
+    /**
+     * Forwards of the network that the gradient of {@code trajectories} costs, in rows: a backward counts as two, guidance doubles all, and the KL asks the
+     * reference model once more.
+     */
+    public long evaluations(int trajectories) {
+        return (long) trajectories * store.window() * passes * (reference == null ? 3 : 4);
+    }
+
     /** The log-probabilities that the sampler recorded, [n * trajectories], a row a step. */
     public float[] recordedLogProbs(Stream stream) {
         MemorySegment host = staging.segment().asSlice(0, store.logProbs().bytes());

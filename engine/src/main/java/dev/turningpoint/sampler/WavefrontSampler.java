@@ -36,6 +36,7 @@ public final class WavefrontSampler implements AutoCloseable {
     private final Tensor table, wave, velocity, unconditional, logProb, partials, sigma, rowStep, trajectory, condition, noCondition;
     private final HostMemory staging;
     private int tabulated;
+    private long evaluations;
 
     /**
      * @param guidance    classifier-free guidance; 1 for none
@@ -87,6 +88,11 @@ public final class WavefrontSampler implements AutoCloseable {
 
     public StepTable steps() {
         return steps;
+    }
+
+    /** Rows that went through the network since this sampler was opened; with guidance a row counts twice. */
+    public long evaluations() {
+        return evaluations;
     }
 
     /** k of the R_k that the image in branch {@code branch} earns: the trajectory's own is R_n, the pure ODE branch's R_0. */
@@ -144,6 +150,7 @@ public final class WavefrontSampler implements AutoCloseable {
     /** One sigma for the first {@code rows} rows, {@code batch} of them trajectories, in parts of at most {@code maxRows}. */
     private void advance(Stream stream, int step, int rows, int batch, long seed, long logProbs) {
         int n = model.latentSize(), tokens = model.conditionTokens();
+        evaluations += (long) rows * (guided() ? 2 : 1);
         for (int from = 0; from < rows; from += maxRows) {
             int part = Math.min(maxRows, rows - from), trajectories = Math.clamp(batch - from, 0, part);
             long x = wave.address((long) from * n), sigmas = sigma.address((long) step * maxRows);

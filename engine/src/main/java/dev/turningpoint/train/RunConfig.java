@@ -201,6 +201,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
 
     /**
      * @param iterations          rounds of rollout and update
+     * @param maxEvaluations      training ends after the iteration in which it has put so many rows through the network, a backward counted as two; 0 is no limit
      * @param promptsPerIteration prompt groups of a rollout
      * @param groupSize           trajectories of a prompt
      * @param updatesPerIteration optimizer steps on one rollout, each on its share of the trajectories
@@ -221,12 +222,13 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
      * @param loraTargets         suffixes of the names of the linear layers that get an adapter
      * @param timeLimitMinutes    training ends in time to have reported within this; 0 is no limit
      */
-    public record Train(int iterations, int promptsPerIteration, int groupSize, int updatesPerIteration, int microBatch, double learningRate, double beta1,
+    public record Train(int iterations, long maxEvaluations, int promptsPerIteration, int groupSize, int updatesPerIteration, int microBatch, double learningRate, double beta1,
                         double beta2, double eps, double weightDecay, double maxGradNorm, double clipRange, double klBeta, double emaDecay, int emaInterval,
                         Parameters parameters, int loraRank, double loraAlpha, List<String> loraTargets, double timeLimitMinutes) {
         public Train {
             loraTargets = List.copyOf(loraTargets);
             atLeast("train.iterations", iterations, 0);
+            if (maxEvaluations < 0) throw new ConfigException("train.max_evaluations", "must be at least 0, is " + maxEvaluations);
             atLeast("train.prompts_per_iteration", promptsPerIteration, 1);
             atLeast("train.group_size", groupSize, 1);
             atLeast("train.updates_per_iteration", updatesPerIteration, 1);

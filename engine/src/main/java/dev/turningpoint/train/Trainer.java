@@ -49,7 +49,7 @@ import java.util.function.BooleanSupplier;
  */
 public final class Trainer implements AutoCloseable {
     private static final String ITERATION = "train.iteration", UPDATES = "train.updates", BEFORE = "train.reward_before", AFTER = "train.reward_after",
-            EVALUATED = "train.evaluated_at", CONFIG = "train.config";
+            EVALUATED = "train.evaluated_at", EVALUATIONS = "train.network_evaluations", REWARD_CALLS = "train.reward_calls", CONFIG = "train.config";
 
     private final RunConfig config;
     private final RunConfig.Train train;
@@ -72,6 +72,8 @@ public final class Trainer implements AutoCloseable {
     private final AdamW optimizer;
     private final CheckpointFolder checkpoints;
     private int iteration;
+    /** Of training, as its metrics count them: rows through the network, a backward as two, and images scored. What an evaluation costs is not in them. */
+    private long evaluations, rewardCalls;
     private double rewardBefore = Double.NaN, rewardAfter = Double.NaN;
     private int evaluatedAt = -1;
 
@@ -207,6 +209,8 @@ public final class Trainer implements AutoCloseable {
         rewardBefore = Double.parseDouble(metadata.get(BEFORE));
         rewardAfter = Double.parseDouble(metadata.getOrDefault(AFTER, "NaN"));
         evaluatedAt = Integer.parseInt(metadata.getOrDefault(EVALUATED, "-1"));
+        evaluations = Long.parseLong(metadata.getOrDefault(EVALUATIONS, "0"));
+        rewardCalls = Long.parseLong(metadata.getOrDefault(REWARD_CALLS, "0"));
         return true;
     }
 
@@ -223,7 +227,7 @@ public final class Trainer implements AutoCloseable {
             evaluatedAt = 0;
         }
         double evaluationSeconds = (System.nanoTime() - began) / 1e9, slowest = 0;
-        while (iteration < train.iterations() && !stop.getAsBoolean()) {
+        while (goesOn() && !stop.getAsBoolean()) {
             double spent = (System.nanoTime() - began) / 1e9;
             if (train.timeLimitMinutes() > 0 && spent + 1.2 * slowest + 1.5 * evaluationSeconds > 60 * train.timeLimitMinutes()) {
                 break;
@@ -248,13 +252,17 @@ public final class Trainer implements AutoCloseable {
                 checkpoint();
             }
         }
-        boolean stopped = iteration < train.iterations() && stop.getAsBoolean();
+        boolean stopped = goesOn() && stop.getAsBoolean();
         if (evaluatedAt != iteration && !stopped) {
             rewardAfter = evaluate(observer);
             evaluatedAt = iteration;
         }
         checkpoint();
-        return new Outcome(iteration, optimizer.steps(), rewardBefore, rewardAfter, iteration >= train.iterations());
+        return new Outcome(iteration, optimizer.steps(), rewardBefore, rewardAfter, !goesOn());
+    }
+
+    private boolean goesOn() {
+        return iteration < train.iterations() && (train.maxEvaluations() == 0 || evaluations < train.maxEvaluations());
     }
 
     /** One iteration; returns the mean reward of its trajectories. */
@@ -273,10 +281,13 @@ public final class Trainer implements AutoCloseable {
                 group[b] = g;
             }
         }
+        long before = sampler.evaluations();
         float[] rewards = rollout.run(of, conditions, Math.multiplyExact(iteration, trajectories), config.seed(), store);
         Credit assigned = credit.assign(stream, rewards, group, train.promptsPerIteration());
         Map<String, Double> rolled = TrainingMetrics.rollout(reward.name(), iteration, rewards, assigned, trajectories, groupSize, n, sampler.branches() > 1);
 
+        evaluations += sampler.evaluations() - before;
+        rewardCalls += (long) trajectories * sampler.branches();
         float[] recorded = policy.recordedLogProbs(stream);
         int[] order = permutation(trajectories, new SplittableRandom(config.seed() * 0x9E3779B97F4A7C15L + iteration));
         if (config.dropsZeroAdvantages()) {
@@ -291,8 +302,10 @@ public final class Trainer implements AutoCloseable {
                 throw new TrainingException("the gradient of update " + (optimizer.steps() + 1) + " (iteration " + (iteration + 1) + ") is not finite: training diverged; lower "
                         + "train.learning_rate (now " + train.learningRate() + ") or resume from a checkpoint with another seed");
             }
+            evaluations += policy.evaluations(share);
             var metrics = new LinkedHashMap<>(TrainingMetrics.update(statistics, train.klBeta(), norm, train.learningRate()));
             metrics.putAll(rolled);
+            countInto(metrics);
             observer.update(optimizer.steps(), metrics);
         }
         iteration++;
@@ -317,6 +330,7 @@ public final class Trainer implements AutoCloseable {
             metrics.put("eval/reward_" + reward.name(), mean);
             metrics.put("eval/reward_avg", mean);
             metrics.put("epoch", (double) iteration);
+            countInto(metrics);
             ImageBatch images = evaluation.images(0, heldOut.size());
             observer.evaluated(optimizer.steps(), metrics, images, heldOut);
             return mean;
@@ -327,14 +341,20 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
+    private void countInto(Map<String, Double> metrics) {
+        metrics.put("network_evaluations", (double) evaluations);
+        metrics.put("reward_calls", (double) rewardCalls);
+    }
+
     private void checkpoint() {
         checkpoints.write(iteration, model.trained(), Map.of(ITERATION, Integer.toString(iteration), UPDATES, Long.toString(optimizer.steps()), BEFORE,
-                Double.toString(rewardBefore), AFTER, Double.toString(rewardAfter), EVALUATED, Integer.toString(evaluatedAt), CONFIG, fingerprint(config)), stream);
+                Double.toString(rewardBefore), AFTER, Double.toString(rewardAfter), EVALUATED, Integer.toString(evaluatedAt), EVALUATIONS, Long.toString(evaluations),
+                REWARD_CALLS, Long.toString(rewardCalls), CONFIG, fingerprint(config)), stream);
     }
 
     /** What of a configuration decides the bits of a run: not how long it runs, how much of a wave fits in memory, or when it reports. */
     private static String fingerprint(RunConfig config) {
-        return config.with("train.iterations=0", "train.time_limit_minutes=0", "sampler.wave_memory=0", "reward.threads=0", "evaluation.every=1",
+        return config.with("train.iterations=0", "train.max_evaluations=0", "train.time_limit_minutes=0", "sampler.wave_memory=0", "reward.threads=0", "evaluation.every=1",
                 "checkpoint.every=0", "checkpoint.keep=1", "device=auto").toYaml();
     }
 

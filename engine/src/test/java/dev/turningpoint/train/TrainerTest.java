@@ -145,6 +145,32 @@ class TrainerTest {
         }
     }
 
+    /**
+     * T = 4, n = 3, 12 trajectories. The wave has the trajectory and the ODE branch at sigma 0, one completion more at sigma 1 and at sigma 2, no more at sigma 3:
+     * 2 + 3 + 4 + 4 = 13 rows a trajectory, 4 without completions; the gradient costs 3 rows for each of its 3 steps, 4 with a reference.
+     */
+    @ParameterizedTest
+    @CsvSource({"consistent-turning-point, 1, 0, 12 * (13 + 9), 48", "outcome, 1, 0, 12 * (4 + 9), 12", "outcome, 2, 0, 12 * 2 * (4 + 9), 12", "incremental, 1, 0.1, 12 * (13 + 12), 48"})
+    void countsWhatItSpendsAndStopsThere(String mode, double guidance, double klBeta, String hand, long images) throws Exception {
+        int perTrajectory = hand.endsWith("(4 + 9)") ? 13 : hand.endsWith("(13 + 9)") ? 22 : 25;
+        long evaluations = 12L * perTrajectory * (guidance == 1 ? 1 : 2);
+        Path checkpoints = Files.createTempDirectory(folder, "run");
+        var seen = new Recorder();
+        RunConfig config = config("credit.mode=" + mode, "sampler.guidance=" + guidance, "train.kl_beta=" + klBeta, "train.max_evaluations=" + (2 * evaluations - 1));
+        try (Trainer t = trainer(config, checkpoints)) {
+            Trainer.Outcome outcome = t.run(seen, () -> false);
+            assertEquals(2, outcome.iterations(), hand);
+            assertTrue(outcome.complete());
+        }
+        assertEquals(2.0 * evaluations, seen.updates.getLast().get("network_evaluations"), hand);
+        assertEquals(2.0 * images, seen.updates.getLast().get("reward_calls"));
+        try (Trainer t = trainer(config("credit.mode=" + mode, "sampler.guidance=" + guidance, "train.kl_beta=" + klBeta, "train.iterations=3"), checkpoints)) {
+            assertTrue(t.resume(), "a budget may change between a run and its continuation");
+            t.run(seen, () -> false);
+        }
+        assertEquals(3.0 * evaluations, seen.updates.getLast().get("network_evaluations"), "the count goes on after a resume");
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"outcome", "incremental", "turning-point", "consistent-turning-point"})
     void rewardRises(String mode) throws Exception {
