@@ -14,15 +14,16 @@
 //   advantage = clip((r - mean) / (std + 1e-4)) over the trajectories of a prompt at that step; population std; sums in f64, so equal rewards give exactly 0
 //
 // Rewards are f32 as the reward models give them, and so are differences. Traffic and time are nothing beside a denoising step; the kernels are
-// written for plainness: a thread a trajectory, a thread a turning point, a warp a (prompt, step).
+// written for plainness: a thread a trajectory, a warp a sampling batch, a warp a prompt.
 //
 // Traffic: each array above that a kernel names is read or written once: 4 (n + 1) bytes of rewards, 4 n of each f32 array, 8 n of advantages a trajectory.
 // Over compulsory, step_rewards: with PROPAGATE the pass from the end leaves its bonus in bonus_out, where the pass from the beginning reads it again, from the cache.
-// Shared by blocks, balance, advantages: all keys, which every 128 entries read, and all rewards, which every (prompt, step) reads.
-// Uncoalesced, credit_scan, turning_points, step_rewards, advantages: lanes are trajectories, n or n + 1 values apart. The rest of a sector is the same lane's next steps,
-//          which find it in the first-level cache; in advantages it is other blocks' steps, which find it in the second: all rewards of a rollout are a few kilobytes.
+// Shared by blocks, advantages: each prompt looks through all prompts' labels; a trajectory's rewards begin and end amid sectors.
+// Uncoalesced, credit_scan, turning_points, step_rewards: lanes are trajectories, n or n + 1 values apart. The rest of a sector is the same lane's next steps,
+//          which find it in the first-level cache.
 
 #include "reduce.cuh"
+#include "storage.cuh"
 
 enum Flags {
     OUTCOME = 1,               // R_n at every step (Flow-GRPO)
@@ -90,6 +91,7 @@ extern "C" __global__ void __launch_bounds__(128) credit_scan(const float* __res
     }
 }
 
+// Turning points and what balancing ranks them by. indicator and key are [n, batch] here: lanes are trajectories, in every pass over them.
 extern "C" __global__ void __launch_bounds__(128) turning_points(const float* rewards, float* indicator, float* key, int batch, int n, int flags) {
     const int b = blockIdx.x * 128 + threadIdx.x;
     if (b >= batch) return;
@@ -97,69 +99,101 @@ extern "C" __global__ void __launch_bounds__(128) turning_points(const float* re
     const float last = R[n], D = __fsub_rn(last, R[0]);
     float before = R[0], d_before = 0.f;
     for (int t = 0; t < n; t++) {
+        const int i = t * batch + b;
         const float now = R[t + 1], d = __fsub_rn(now, before);
         const bool turn = turns(t, d_before, d, D, __fsub_rn(last, now), flags);
-        indicator[(long)b * n + t] = turn ? 1.f : 0.f;
-        key[(long)b * n + t] = !turn ? 0.f : flags & RANK_BY_TREND ? (flags & MAIN_IS_TREND ? d : flags & TREND ? D : last) : bonus_of(R, t, n, flags);
+        indicator[i] = turn ? 1.f : 0.f;
+        key[i] = !turn ? 0.f : flags & RANK_BY_TREND ? (flags & MAIN_IS_TREND ? d : flags & TREND ? D : last) : bonus_of(R, t, n, flags);
         before = now;
         d_before = d;
     }
 }
 
-// kept = indicator thinned so that a sampling batch keeps equally many turning points of either sign, the largest |key|, the earlier entry among equals.
-// A batch with turning points of one sign only keeps them all. A thread an entry; all entries pass by every thread.
-extern "C" __global__ void __launch_bounds__(128) balance(const float* indicator, const float* key, const int* row_batch, float* kept, int batch, int n) {
-    const int i = blockIdx.x * 128 + threadIdx.x, count = batch * n;
-    const bool inside = i < count;
-    const int mine = inside ? row_batch[i / n] : 0;
-    const float my_key = inside ? key[i] : 0.f, magnitude = fabsf(my_key);
-    int positive = 0, negative = 0, rank = 0;
-    for (int row = 0; row < batch; row++) {
-        const bool same = row_batch[row] == mine;
-        for (int t = 0; t < n; t++) {
-            const int j = row * n + t;
-            const float other = key[j];
-            if (other == 0.f) continue;                    // most entries are no turning points; the same for every lane
-            positive += same && other > 0.f;
-            negative += same && other < 0.f;
-            rank += same && sign(other) == sign(my_key) && (fabsf(other) > magnitude || (fabsf(other) == magnitude && j < i));
-        }
-    }
-    if (!inside) return;
-    const int keep = min(positive, negative);
-    kept[i] = keep == 0 ? indicator[i] : my_key != 0.f && rank < keep ? 1.f : 0.f;
+// Which turning points of a sampling batch stay: those of a sign whose magnitude, as the bits of a float, exceeds `least`, and of those that equal it the entries
+// (trajectory times n plus step) up to `last`.
+struct __align__(16) Kept {
+    int least_positive, last_positive, least_negative, last_negative;
+};
+
+constexpr int SIGN_BIT = 0x80000000;
+
+__device__ __forceinline__ bool stays(Kept kept, float key, int entry) {
+    const int bits = __float_as_int(key), magnitude = bits & ~SIGN_BIT, least = bits < 0 ? kept.least_negative : kept.least_positive;
+    return magnitude > least | (magnitude == least & entry <= (bits < 0 ? kept.last_negative : kept.last_positive));
 }
 
-// Step rewards from the turning points that stayed. `indicator` is read and, with PROPAGATE, widened in `widened` (which is written in any case).
-extern "C" __global__ void __launch_bounds__(128) step_rewards(const float* rewards, const float* indicator, float* widened, float* reward, float* main_out, float* bonus_out,
-                                                               int batch, int n, int flags, float eta) {
+// How many turning points of a sign (the bits that make it positive: 0 or SIGN_BIT) and a sampling batch are of a magnitude beyond `least`, or equal to it at an entry up to `last`.
+__device__ __forceinline__ int count_beyond(const float* key, const int* row_batch, int of, int sign, int least, int last, int batch, int n) {
+    int count = 0;
+    for (int b = threadIdx.x; b < batch; b += 32) {
+        const bool same = row_batch[b] == of;
+        for (int t = 0; t < n; t++) {
+            const int magnitude = __float_as_int(key[t * batch + b]) ^ sign;  // below 0 if it has the other sign
+            count += same & (magnitude > least | (magnitude == least & b * n + t <= last));
+        }
+    }
+    return warp_sum(count);
+}
+
+// Of each sampling batch as many turning points of either sign stay, those of the largest |key|, the earlier entry among equals; all of them where one sign is
+// missing. So the rarer sign keeps all, and of the other the magnitude of the last to stay is found by halving, then, among its equals, the last entry.
+// A warp a sampling batch; each of some twenty passes reads the keys, which stay in the cache.
+extern "C" __global__ void __launch_bounds__(32) balance(const float* key, const int* row_batch, Kept* kept, int batch, int n) {
+    const int of = blockIdx.x, positive = count_beyond(key, row_batch, of, 0, 0, -1, batch, n), negative = count_beyond(key, row_batch, of, SIGN_BIT, 0, -1, batch, n);
+    const int keep = min(positive, negative);
+    int least = keep == 0 ? -1 : 0, last = -1;                 // turning points with a key of 0 stay where all do
+    const int sign = positive > negative ? 0 : SIGN_BIT;
+    if (keep > 0 && positive != negative) {
+        int above = 0x7fffffff;                                // fewer than `keep` are beyond it, at least as many beyond `least`
+        while (above - least > 1) {
+            const int middle = least + (above - least) / 2, count = count_beyond(key, row_batch, of, sign, middle, -1, batch, n);
+            if (count >= keep) least = middle; else above = middle;
+            if (count == keep) break;
+        }
+        if (above - least == 1) {                              // with all that equal `above` they would be too many
+            int none = -1, enough = batch * n - 1;
+            while (enough - none > 1) {
+                const int middle = none + (enough - none) / 2;
+                if (count_beyond(key, row_batch, of, sign, above, middle, batch, n) >= keep) enough = middle; else none = middle;
+            }
+            least = above;
+            last = enough;
+        }
+    }
+    if (threadIdx.x > 0) return;
+    const int other = keep == 0 ? -1 : 0;
+    kept[of] = positive > negative ? Kept{least, last, other, -1} : Kept{other, -1, least, last};
+}
+
+// Step rewards from the turning points that stay (kept 0: all), indicator and key as turning_points leaves them. `widened` receives the indicator, with PROPAGATE of the steps that
+// a bonus has spread to.
+extern "C" __global__ void __launch_bounds__(128) step_rewards(const float* rewards, const float* indicator, const float* key, const int* row_batch, const Kept* kept, float* widened,
+                                                               float* reward, float* main_out, float* bonus_out, int batch, int n, int flags, float eta) {
     const int b = blockIdx.x * 128 + threadIdx.x;
     if (b >= batch) return;
     const float* R = rewards + (long)b * (n + 1);
-    const float* at = indicator + (long)b * n;
     const float last = R[n], D = __fsub_rn(last, R[0]);
+    const Kept mine = kept ? kept[row_batch[b]] : Kept{-1, -1, -1, -1};
     const bool spread = (flags & PROPAGATE) && (flags & BONUS);
     if (spread) {                                          // losses spread backwards, each further loss weighs them once more
         float losses = 0.f;
         for (int t = n - 1; t >= 0; t--) {
             const float gain = __fsub_rn(last, R[t]);
-            const bool here = at[t] > 0.f && gain < 0.f;
-            if (here) losses += 1.f;
+            const bool here = indicator[t * batch + b] > 0.f & stays(mine, key[t * batch + b], b * n + t) & gain < 0.f;
+            losses += here ? 1.f : 0.f;
+            widened[(long)b * n + t] = losses > 0.f ? 1.f : 0.f;
             bonus_out[(long)b * n + t] = losses > 0.f ? __fmul_rn(losses, gain) : 0.f;
         }
     }
     float gains = 0.f;
     for (int t = 0; t < n; t++) {
         const long i = (long)b * n + t;
-        float turn = at[t], bonus, main_part;
+        float turn = indicator[t * batch + b] > 0.f & stays(mine, key[t * batch + b], b * n + t) ? 1.f : 0.f, bonus, main_part;
         if (spread) {                                      // gains spread forwards
             const float gain = __fsub_rn(last, R[t]), backward = bonus_out[i];
-            if (turn > 0.f && gain > 0.f) gains += 1.f;
-            bonus = gains > 0.f ? __fadd_rn(backward, __fmul_rn(gains, gain)) : backward;
-            bool later_loss = false;
-            for (int k = t; k < n; k++) later_loss = later_loss || (at[k] > 0.f && __fsub_rn(last, R[k]) < 0.f);
-            if (later_loss || gains > 0.f) turn = 1.f;
-            bonus = __fmul_rn(eta, bonus);
+            gains += turn > 0.f & gain > 0.f ? 1.f : 0.f;
+            bonus = __fmul_rn(eta, gains > 0.f ? __fadd_rn(backward, __fmul_rn(gains, gain)) : backward);
+            turn = widened[i] > 0.f | gains > 0.f ? 1.f : turn;
         } else {
             bonus = __fmul_rn(__fmul_rn(eta, turn), bonus_of(R, t, n, flags));
         }
@@ -173,30 +207,53 @@ extern "C" __global__ void __launch_bounds__(128) step_rewards(const float* rewa
     }
 }
 
-// Advantages of one (prompt, step) by one warp; rows of a prompt may lie anywhere. With global_std the std is that of all rows at the step.
-extern "C" __global__ void __launch_bounds__(32) advantages(const float* reward, const int* row_group, double* advantage, int batch, int n, int global_std, double limit) {
-    const int group = blockIdx.x, t = blockIdx.y, lane = threadIdx.x;
-    double sum = 0., count = 0., sum_all = 0.;
-    for (int b = lane; b < batch; b += 32) {
-        const double r = reward[(long)b * n + t];
-        const bool member = row_group[b] == group;
-        sum += member ? r : 0.;
-        count += member ? 1. : 0.;
-        sum_all += r;
+// Population std of all rewards at a step, [n] f64: a thread a step, which reads the trajectories one after the other.
+extern "C" __global__ void __launch_bounds__(32) step_deviation(const float* reward, double* deviation, int batch, int n) {
+    const int t = blockIdx.x * 32 + threadIdx.x;
+    double sum = 0., squares = 0.;
+    for (int b = 0; b < batch; b++) sum += load_where(t < n, reward + (long)b * n + t);
+    const double mean = sum / batch;
+    for (int b = 0; b < batch; b++) {
+        const double d = load_where(t < n, reward + (long)b * n + t) - mean;
+        squares += d * d;
     }
-    const double members = warp_sum(count);
-    if (members == 0.) return;
-    const double mean = warp_sum(sum) / members, mean_all = warp_sum(sum_all) / batch;
-    double squares = 0.;
-    for (int b = lane; b < batch; b += 32) {
-        const double d = reward[(long)b * n + t] - (global_std ? mean_all : mean);
-        squares += global_std || row_group[b] == group ? d * d : 0.;
+    if (t < n) deviation[t] = sqrt(squares / batch);
+}
+
+template <typename F>
+__device__ __forceinline__ void each_row(const unsigned* rows, int words, F visit) {  // in ascending order
+    for (int w = 0; w < words; w++)
+        for (unsigned left = rows[w]; left; left &= left - 1) visit(32 * w + __ffs(left) - 1);
+}
+
+// Advantages of one prompt by one warp, a lane a step; rows of a prompt may lie anywhere. `deviation` [n]: the std to divide by; 0: the prompt's own.
+extern "C" __global__ void __launch_bounds__(32) advantages(const float* reward, const int* row_group, const double* deviation, double* advantage, int batch, int n, double limit) {
+    extern __shared__ unsigned rows[];                     // a bit for each trajectory: whether it is of this prompt
+    const int words = (batch + 31) / 32;
+    int members = 0;
+    for (int w = 0; w < words; w++) {
+        const int b = 32 * w + threadIdx.x;
+        const unsigned word = __ballot_sync(0xffffffffu, b < batch && row_group[b] == blockIdx.x);
+        rows[w] = word;
+        members += __popc(word);
     }
-    const double std = sqrt(warp_sum(squares) / (global_std ? (double)batch : members)) + 1e-4;
-    for (int b = lane; b < batch; b += 32) {
-        if (row_group[b] != group) continue;
-        double a = (reward[(long)b * n + t] - mean) / std;
-        a = a > limit ? limit : a < -limit ? -limit : a;
-        advantage[(long)b * n + t] = a;
+    __syncwarp();
+    for (int first = 0; first < n; first += 32) {
+        const int t = first + threadIdx.x;
+        const bool here = t < n;
+        double sum = 0., squares = 0.;
+        each_row(rows, words, [&](int b) { sum += load_where(here, reward + (long)b * n + t); });
+        const double mean = sum / members;
+        if (!deviation) {
+            each_row(rows, words, [&](int b) {
+                const double d = load_where(here, reward + (long)b * n + t) - mean;
+                squares += d * d;
+            });
+        }
+        const double std = deviation ? load_where(here, deviation + t) : sqrt(squares / members), scale = 1. / (std + 1e-4);
+        each_row(rows, words, [&](int b) {
+            const double a = (load_where(here, reward + (long)b * n + t) - mean) * scale;
+            store_where(here, advantage + (long)b * n + t, a > limit ? limit : a < -limit ? -limit : a);
+        });
     }
 }

@@ -24,3 +24,20 @@ __device__ __forceinline__ float load1(const float* p, long i) { return p[i]; }
 __device__ __forceinline__ float load1(const __nv_bfloat16* p, long i) { return __bfloat162float(p[i]); }
 __device__ __forceinline__ void store1(float* p, long i, float v) { p[i] = v; }
 __device__ __forceinline__ void store1(__nv_bfloat16* p, long i, float v) { p[i] = __float2bfloat16_rn(v); }
+
+// One element where the condition holds, else 0; as one instruction with a predicate, so that lanes stay together.
+__device__ __forceinline__ float load_where(bool here, const float* p) {
+    float v;
+    asm volatile("{ .reg .pred q; setp.ne.s32 q, %1, 0; mov.f32 %0, 0f00000000; @q ld.global.f32 %0, [%2]; }" : "=f"(v) : "r"((int)here), "l"(p) : "memory");
+    return v;
+}
+
+__device__ __forceinline__ double load_where(bool here, const double* p) {
+    double v;
+    asm volatile("{ .reg .pred q; setp.ne.s32 q, %1, 0; mov.f64 %0, 0d0000000000000000; @q ld.global.f64 %0, [%2]; }" : "=d"(v) : "r"((int)here), "l"(p) : "memory");
+    return v;
+}
+
+__device__ __forceinline__ void store_where(bool here, double* p, double v) {
+    asm volatile("{ .reg .pred q; setp.ne.s32 q, %0, 0; @q st.global.f64 [%1], %2; }" : : "r"((int)here), "l"(p), "d"(v) : "memory");
+}

@@ -20,15 +20,13 @@ final class CreditPeers {
     private static final double ETA = 0.5, LIMIT = 1.5;
     private static final int BATCHES = 2;
 
-    private static final String RANKS = "each turning point counts those before it, in parallel and without sorting: for the hundreds of a run, not for thousands";
-
     private CreditPeers() {}
 
     static void addTo(List<Case> cases) {
         for (String size : List.of("glyph", "sd35")) {
             cases.add(Case.of("turning points, step rewards", "credit.credit_scan." + size, SCAN, CreditPeers::scan));
-            cases.add(Case.of("step rewards, balanced", "credit.step_rewards_balanced." + size, SCAN, in -> balanced(in, false)).because(RANKS));
-            cases.add(Case.of("step rewards, balanced and spread", "credit.step_rewards_propagated." + size, SCAN, in -> balanced(in, true)).because(RANKS));
+            cases.add(Case.of("step rewards, balanced", "credit.step_rewards_balanced." + size, SCAN, in -> balanced(in, false)));
+            cases.add(Case.of("step rewards, balanced and spread", "credit.step_rewards_propagated." + size, SCAN, in -> balanced(in, true)));
             cases.add(Case.of("group advantages", "credit.advantages." + size, SCAN, in -> advantages(in, false)));
             cases.add(Case.of("group advantages, global std", "credit.advantages_global_std." + size, SCAN, in -> advantages(in, true)));
         }

@@ -59,11 +59,13 @@ final class CreditCheck {
     private final long rewards;
     private final long rowGroup;
     private final long rowBatch;
+    private final int batches;
     private final long reward;
     private final long indicator;
     private final long main;
     private final long bonus;
     private final long advantage;
+    private final long deviation;
     private final long scratch;
 
     CreditCheck(Gpu gpu, Golden golden, Results results) {
@@ -76,12 +78,15 @@ final class CreditCheck {
         group = golden.i32("group");
         rewards = gpu.put(golden.f32("R"));
         rowGroup = gpu.put(group);
-        rowBatch = gpu.put(golden.i32("batch"));
+        int[] sampled = golden.i32("batch");
+        rowBatch = gpu.put(sampled);
+        batches = Arrays.stream(sampled).max().orElseThrow() + 1;
         reward = gpu.floats(batch * n);
         indicator = gpu.floats(batch * n);
         main = gpu.floats(batch * n);
         bonus = gpu.floats(batch * n);
         advantage = gpu.doubles(batch * n);
+        deviation = gpu.doubles(n);
         scratch = gpu.array(CreditKernels.scratch(batch, n));
     }
 
@@ -155,7 +160,7 @@ final class CreditCheck {
     }
 
     private void credit(int flags, boolean balanced, float eta) {
-        gpu.credit.stepRewards(gpu.stream, rewards, balanced ? rowBatch : 0, reward, indicator, main, bonus, scratch, batch, n, flags, eta);
+        gpu.credit.stepRewards(gpu.stream, rewards, balanced ? rowBatch : 0, batches, reward, indicator, main, bonus, scratch, batch, n, flags, eta);
     }
 
     /** The advantages of the step rewards on the device, in every normalization that the file has. */
@@ -169,8 +174,8 @@ final class CreditCheck {
 
     private void compareAdvantage(String tensor, Normalization normalization, double limit, Tolerance tolerance) {
         boolean together = normalization == Normalization.GLOBAL;
-        gpu.credit.advantages(gpu.stream, reward, together ? gpu.put(new int[batch]) : rowGroup, advantage, batch, n, together ? 1 : Arrays.stream(group).max().orElseThrow() + 1,
-                normalization != Normalization.GROUP, limit);
+        gpu.credit.advantages(gpu.stream, reward, together ? gpu.put(new int[batch]) : rowGroup, advantage, normalization == Normalization.GROUP ? 0 : deviation, batch, n,
+                together ? 1 : Arrays.stream(group).max().orElseThrow() + 1, limit);
         double[] ours = gpu.doubles(advantage, batch * n), reference = golden.f64(tensor);
         String kind = tensor.substring(tensor.indexOf('.') + 1);
         results.compare(family, kind, golden, tensor, ours, tolerance);

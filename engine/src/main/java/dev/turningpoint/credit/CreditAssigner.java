@@ -26,7 +26,7 @@ public final class CreditAssigner implements AutoCloseable {
     private final int steps;
     private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("credit of one iteration");
-    private final Tensor rewards, group, batch, reward, indicator, main, bonus, scratch, advantage;
+    private final Tensor rewards, group, batch, reward, indicator, main, bonus, scratch, advantage, deviation;
     private final HostMemory staging;
 
     /**
@@ -54,6 +54,7 @@ public final class CreditAssigner implements AutoCloseable {
         bonus = memory.tensor("bonus", DType.F32, trajectories, steps);
         scratch = memory.tensor("scratch", DType.U8, CreditKernels.scratch(trajectories, steps));
         advantage = memory.tensor("advantages", DType.F64, trajectories, steps);
+        deviation = memory.tensor("std of the steps", DType.F64, steps);
         try {
             staging = resources.add(HostMemory.allocate(Math.max(rewards.bytes(), advantage.bytes())));
             resources.add(memory.allocate(device));
@@ -84,10 +85,10 @@ public final class CreditAssigner implements AutoCloseable {
         upload(stream, rewards, MemorySegment.ofArray(ordered));
         upload(stream, group, MemorySegment.ofArray(orderedGroups));
         batch.clear(stream);
-        kernels.stepRewards(stream, rewards.address(), options.balancing() == Balancing.NONE ? 0 : batch.address(), reward.address(), indicator.address(), main.address(),
+        kernels.stepRewards(stream, rewards.address(), options.balancing() == Balancing.NONE ? 0 : batch.address(), 1, reward.address(), indicator.address(), main.address(),
                 bonus.address(), scratch.address(), trajectories, steps, options.flags(), options.eta());
-        kernels.advantages(stream, reward.address(), group.address(), advantage.address(), trajectories, steps, together ? 1 : groups,
-                options.normalization() != Normalization.GROUP, options.clip());
+        kernels.advantages(stream, reward.address(), group.address(), advantage.address(), options.normalization() == Normalization.GROUP ? 0 : deviation.address(),
+                trajectories, steps, together ? 1 : groups, options.clip());
         return new Credit(floats(stream, reward, order), floats(stream, indicator, order), floats(stream, bonus, order), doubles(stream, advantage, order));
     }
 

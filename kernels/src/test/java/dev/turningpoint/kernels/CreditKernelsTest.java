@@ -37,7 +37,7 @@ class CreditKernelsTest {
 
     static Steps run(float[] rewards, int[] rowBatch, int batch, int n, int flags, float eta) {
         long bytes = 4L * batch * n, reward = on.allocate(bytes), indicator = on.allocate(bytes), main = on.allocate(bytes), bonus = on.allocate(bytes);
-        kernels.stepRewards(on.stream, on.f32(rewards), rowBatch == null ? 0 : on.i32(rowBatch), reward, indicator, main, bonus, on.allocate(scratch(batch, n)), batch, n,
+        kernels.stepRewards(on.stream, on.f32(rewards), rowBatch == null ? 0 : on.i32(rowBatch), rowBatch == null ? 0 : java.util.Arrays.stream(rowBatch).max().orElseThrow() + 1, reward, indicator, main, bonus, on.allocate(scratch(batch, n)), batch, n,
                 flags, eta);
         return new Steps(on.readF32(reward, batch * n), on.readF32(indicator, batch * n), on.readF32(main, batch * n), on.readF32(bonus, batch * n));
     }
@@ -133,7 +133,7 @@ class CreditKernelsTest {
         int[] group = random.ints(batch, 0, groups).toArray();
         for (double clip : new double[] {Double.POSITIVE_INFINITY, 0.8}) {
             long advantage = on.allocate(8L * batch * n);
-            kernels.advantages(on.stream, on.f32(reward), on.i32(group), advantage, batch, n, groups, global, clip);
+            kernels.advantages(on.stream, on.f32(reward), on.i32(group), advantage, global ? on.allocate(8L * n) : 0, batch, n, groups, clip);
             double[] a = on.readF64(advantage, batch * n);
             for (int i = 0; i < batch * n; i++) {
                 double mean = moment(reward, group, group[i / n], i % n, n, 0, 1), centre = global ? moment(reward, group, -1, i % n, n, 0, 1) : mean;
@@ -149,7 +149,7 @@ class CreditKernelsTest {
         var reward = new float[batch];
         java.util.Arrays.fill(reward, 0.1f);
         long advantage = on.allocate(8L * batch);
-        kernels.advantages(on.stream, on.f32(reward), on.i32(new int[batch]), advantage, batch, 1, 1, false, 5);
+        kernels.advantages(on.stream, on.f32(reward), on.i32(new int[batch]), advantage, 0, batch, 1, 1, 5);
         for (double a : on.readF64(advantage, batch)) {
             assertTrue(a == 0, "an advantage of a group of equal rewards is " + a);
         }

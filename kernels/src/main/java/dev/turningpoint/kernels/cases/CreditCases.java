@@ -23,6 +23,8 @@ final class CreditCases {
     /** Consistent turning points, the default of a run. */
     private static final int CONSISTENT = BONUS | FIRST | FIRST_CONSISTENT | INNER_CONSISTENT | SUFFIX | DROP_MAIN;
 
+    private static final int BATCHES = 2;
+
     private CreditCases() {
     }
 
@@ -50,22 +52,22 @@ final class CreditCases {
         var indicator = c.write("indicator", F32, s.elements(), EXACT);
         var reward = c.write("reward", F32, s.elements(), EXACT);
         return c.launches("credit_scan", List.of(rewards), List.of(indicator, reward))
-                .by((k, stream, at) -> k.stepRewards(stream, at.of(rewards), 0, at.of(reward), at.of(indicator), 0, 0, 0, s.batch, s.n, CONSISTENT, 1));
+                .by((k, stream, at) -> k.stepRewards(stream, at.of(rewards), 0, 0, at.of(reward), at.of(indicator), 0, 0, 0, s.batch, s.n, CONSISTENT, 1));
     }
 
     private static KernelCase balanced(Shape s, String what, int flags) {
         Builder<CreditKernels> c = CREDIT.of("step_rewards_" + what, s);
         var rewards = rewards(c, s);
-        var rowBatch = c.read("rowBatch", I32, s.batch, Fill.cyclic(2));
+        var rowBatch = c.read("rowBatch", I32, s.batch, Fill.cyclic(BATCHES));
         var reward = c.write("reward", F32, s.elements(), EXACT);
         var indicator = c.write("indicator", F32, s.elements(), EXACT);
         var main = c.write("main", F32, s.elements(), EXACT);
         var bonus = c.write("bonus", F32, s.elements(), EXACT);
         var scratch = c.scratch("scratch", F32, CreditKernels.scratch(s.batch, s.n));
         return c.launches("turning_points", List.of(rewards), List.of(scratch))
-                .launches("balance", List.of(scratch, rowBatch), List.of(indicator))
-                .launches("step_rewards", List.of(rewards, indicator), List.of(indicator, reward, main, bonus))
-                .by((k, stream, at) -> k.stepRewards(stream, at.of(rewards), at.of(rowBatch), at.of(reward), at.of(indicator), at.of(main), at.of(bonus), at.of(scratch),
+                .launches("balance", List.of(scratch, rowBatch), List.of(scratch))
+                .launches("step_rewards", List.of(rewards, scratch, rowBatch), List.of(indicator, reward, main, bonus))
+                .by((k, stream, at) -> k.stepRewards(stream, at.of(rewards), at.of(rowBatch), BATCHES, at.of(reward), at.of(indicator), at.of(main), at.of(bonus), at.of(scratch),
                         s.batch, s.n, flags, 0.5f));
     }
 
@@ -74,8 +76,14 @@ final class CreditCases {
         var reward = c.read("reward", F32, s.elements(), Fill.gaussian(0.3));
         var rowGroup = c.read("rowGroup", I32, s.batch, Fill.cyclic(s.groups));
         var advantage = c.write("advantage", F64, s.elements(), EXACT);
-        return c.launches("advantages", List.of(reward, rowGroup), List.of(advantage))
-                .by((k, stream, at) -> k.advantages(stream, at.of(reward), at.of(rowGroup), at.of(advantage), s.batch, s.n, s.groups, globalStd, 1.5));
+        if (!globalStd) {
+            return c.launches("advantages", List.of(reward, rowGroup), List.of(advantage))
+                    .by((k, stream, at) -> k.advantages(stream, at.of(reward), at.of(rowGroup), at.of(advantage), 0, s.batch, s.n, s.groups, 1.5));
+        }
+        var deviation = c.write("deviation", F64, s.n, EXACT);
+        return c.launches("step_deviation", List.of(reward), List.of(deviation))
+                .launches("advantages", List.of(reward, rowGroup, deviation), List.of(advantage))
+                .by((k, stream, at) -> k.advantages(stream, at.of(reward), at.of(rowGroup), at.of(advantage), at.of(deviation), s.batch, s.n, s.groups, 1.5));
     }
 
     private static Buffer rewards(Builder<?> c, Shape s) {
