@@ -7,7 +7,7 @@ import dev.turningpoint.gpu.Device;
 import dev.turningpoint.report.ProgressLine;
 import dev.turningpoint.report.RunFolder;
 import dev.turningpoint.report.RunReport;
-import dev.turningpoint.reward.OcrReward;
+import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.text.GlyphAlphabet;
 import dev.turningpoint.train.ConfigReader;
 import dev.turningpoint.train.RunConfig;
@@ -53,10 +53,11 @@ final class TrainCommand implements Callable<Integer> {
         config.requireExploration();
         Prompts prompts = prompts(config);
         PrintWriter lines = spec.commandLine().getOut();
+        PrintWriter err = spec.commandLine().getErr();
         // Whatever can be refused is refused before the folder of a new run is made.
-        try (Device device = Device.open(); OcrReward reward = new OcrReward(config.reward().threads(), true, false)) {
+        try (Device device = Device.open(); RewardMix rewards = config.reward().open(err::println)) {
             if (folder == null) folder = RunFolder.of(out);
-            try (Trainer trainer = new Trainer(device, config, reward, prompts, folder.checkpoints())) {
+            try (Trainer trainer = new Trainer(device, config, rewards, prompts, folder.checkpoints())) {
                 boolean goesOn = resume != null && trainer.resume();
                 folder.create().writeConfig(config.toYaml());
                 lines.println((goesOn ? "going on after iteration " + trainer.iteration() : "training") + " on " + device.name() + ", into " + folder.path());
@@ -71,7 +72,7 @@ final class TrainCommand implements Callable<Integer> {
                     }
                     Path result = trainer.saveResult(folder.result());
                     report.close();
-                    lines.printf(Locale.ROOT, "held-out OCR reward %.3f -> %.3f (%+.3f) after %,d updates, %s%n", outcome.rewardBefore(), outcome.rewardAfter(),
+                    lines.printf(Locale.ROOT, "held-out reward %.3f -> %.3f (%+.3f) after %,d updates, %s%n", outcome.rewardBefore(), outcome.rewardAfter(),
                             outcome.rewardAfter() - outcome.rewardBefore(), outcome.updates(), ProgressLine.duration((System.nanoTime() - began) / 1e9));
                     if (Files.exists(report.beforeAfter())) lines.println("picture: " + report.beforeAfter());
                     lines.println("result:  " + result);
@@ -87,7 +88,7 @@ final class TrainCommand implements Callable<Integer> {
     private static Prompts prompts(RunConfig config) {
         RunConfig.Model model = config.model();
         int fits = Math.min(model.tokens(), model.words().maxLetters());
-        return config.data().source() == RunConfig.Source.FILE ? new FilePrompts(Path.of(config.data().path()), config.seed(), word -> GlyphAlphabet.encode(word, fits))
+        return config.data().source() == RunConfig.Source.FILE ? new FilePrompts(Path.of(config.data().path()), config.seed(), prompt -> GlyphAlphabet.encode(prompt.requireTarget().target(), fits))
                 : new WordPrompts(config.seed(), Math.min(3, fits), Math.min(4, fits));
     }
 }

@@ -2,15 +2,16 @@ package dev.turningpoint.data;
 
 import java.util.List;
 
-/** A source of prompts. Targets of {@link #heldOut} never come from {@link #train}. */
+/** A source of prompts, some of which are held out and never come from {@link #train}. */
 public interface Prompts {
 
     /**
-     * A prompt to train on, a function of its number alone: a resumed run asks for what it would have asked for.
+     * The prompts of an iteration, a function of its number alone: a resumed run asks for what it would have asked for, also in the middle of a data set.
      *
-     * @param number counts prompts from 0 over the whole run
+     * @param iteration counts from 0 over the whole run
+     * @param count     prompts of every iteration
      */
-    Prompt train(long number);
+    List<Prompt> train(long iteration, int count);
 
     /**
      * Prompts to evaluate on.

@@ -38,7 +38,13 @@ public final class WordPrompts implements Prompts {
     }
 
     @Override
-    public Prompt train(long number) {
+    public List<Prompt> train(long iteration, int count) {
+        var prompts = new ArrayList<Prompt>(count);
+        for (int i = 0; i < count; i++) prompts.add(train(iteration * count + i));
+        return prompts;
+    }
+
+    private Prompt train(long number) {
         var random = new SplittableRandom(mix(mix(seed ^ TRAIN) + number));
         return sentence(trainWord(random), random);
     }

@@ -1,5 +1,6 @@
 /**
- * Prompts to train on and held-out ones to judge by, never the same target in both. Deterministic from the seed and the prompt's number, so a resumed run asks
- * for what it would have asked for. Prompts come from a generator of words or from a text file, one a line, and go to training, which groups and encodes them.
+ * Prompts to train on and held-out ones to judge by, from a generator of words or from files in flow_grpo's layout. Deterministic from the seed and the number of
+ * the iteration, so a resumed run asks for what it would have asked for, and so does any number of ranks. Prompts go to training, which groups and encodes them,
+ * and to rewards.
  */
 package dev.turningpoint.data;

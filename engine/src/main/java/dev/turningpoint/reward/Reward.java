@@ -1,49 +1,36 @@
 package dev.turningpoint.reward;
 
-import dev.turningpoint.image.ImageBatch;
-import java.util.List;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
-import java.util.function.IntFunction;
-
-/** Scores images; an image's reward depends on it and its target alone, never on its batch or on the order of calls. */
+/**
+ * Scores images. A score depends on an image and its prompt alone, never on the rest of the batch or on the order of calls: only then do credit and resumed runs
+ * give the same bits whatever the batches.
+ *
+ * <p>A class of your own joins in by a {@link RewardFactory} that {@link java.util.ServiceLoader} finds on the class path.
+ */
 public interface Reward extends AutoCloseable {
 
-    /** Short name, as in the metric {@code reward_<name>}. */
-    String name();
+    /**
+     * Scores a batch on the calling thread. Several threads call at the same time.
+     *
+     * @return one score an image; NaN where the reward does not apply to the image's prompt, which is an error unless its configuration says {@code partial}
+     * @throws RewardException      if an image cannot be scored; one line for the person who trains
+     * @throws InterruptedException if the run ends while this waits
+     */
+    float[] score(RewardBatch batch) throws InterruptedException;
+
+    /** Images that one call does well with; larger batches are cut into pieces of about this size. */
+    default int pieceSize() {
+        return 1;
+    }
 
     /**
-     * Queues a batch. Blocks only while the queue is full.
-     *
-     * @param images   f32 in -1..1, unchanged and allocated until the future is complete
-     * @param targets  one an image
-     * @param describe names an image by its index in messages: "trajectory 17, step 3"
-     * @return one reward an image; completes with {@link RewardException} if an image cannot be scored, with {@link CancellationException} if the reward is closed first
+     * Calls that may wait at the same time, for something outside this process: they get threads of their own. 0, the default, is for a reward that computes;
+     * it shares one thread per core with the others.
      */
-    CompletableFuture<float[]> scoreAsync(ImageBatch images, List<String> targets, IntFunction<String> describe);
-
-    /** As {@link #scoreAsync(ImageBatch, List, IntFunction)}, images named by their index. */
-    default CompletableFuture<float[]> scoreAsync(ImageBatch images, List<String> targets) {
-        return scoreAsync(images, targets, i -> "image " + i);
+    default int waitingCalls() {
+        return 0;
     }
 
-    /** Scores a batch and waits for it. */
-    default float[] score(ImageBatch images, List<String> targets) {
-        return await(scoreAsync(images, targets));
-    }
-
-    /** The result of a queued batch; what went wrong is thrown as it was. */
-    static float[] await(CompletableFuture<float[]> rewards) {
-        try {
-            return rewards.join();
-        } catch (CompletionException e) {
-            if (e.getCause() instanceof RuntimeException cause) throw cause;
-            throw e;
-        }
-    }
-
-    /** Ends the threads after the images they are at, cancels what is queued, and frees the model. May be called twice. */
+    /** Frees the model; nobody is scoring any more. */
     @Override
-    void close();
+    default void close() {}
 }

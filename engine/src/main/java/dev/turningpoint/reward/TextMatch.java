@@ -1,11 +1,17 @@
 package dev.turningpoint.reward;
 
+import dev.turningpoint.data.Prompt;
 import java.util.Arrays;
 import java.util.Locale;
 
 /** How much of a target word was read: the reward formula of Flow-GRPO's OCR scorer. */
 public final class TextMatch {
     private TextMatch() {}
+
+    /** The reward of what was read in an image of a prompt; NaN if the prompt asks for no word. */
+    static float reward(Prompt prompt, String read) {
+        return prompt.target().isBlank() ? Float.NaN : reward(prompt.target(), read);
+    }
 
     /**
      * {@code 1 - distance / length}: spaces dropped and both lower-cased, distance 0 if the target is part of what was read, else the Levenshtein distance, at

@@ -119,6 +119,7 @@ public final class ConfigReader {
             if (c.getType().isRecord())
                 values[i] = child == null && fallback != null ? fallback
                         : record(c.getType(), (Record) fallback, child == null ? new Section(node.place(), Map.of()) : child, key);
+            else if (c.getType() == Map.class) values[i] = map(c, (Map<?, ?>) fallback, child, key);
             else if (child != null) values[i] = value(c, child, key);
             else if (fallback != null) values[i] = fallback;
             else throw new ConfigException(node.place(), key, key + " has no value");
@@ -129,6 +130,31 @@ public final class ConfigReader {
         } catch (InvocationTargetException e) {
             if (e.getCause() instanceof RuntimeException cause) throw cause;
             throw new IllegalStateException(e);
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /**
+     * A section whose keys are names of the writer's own, over what {@code base} has: text, or records whose defaults are those of their constructor without
+     * arguments.
+     */
+    private static Map<String, Object> map(RecordComponent component, Map<?, ?> base, Node node, String key) {
+        var values = new LinkedHashMap<String, Object>();
+        if (base != null) base.forEach((name, value) -> values.put((String) name, value));
+        if (node == null) return values;
+        if (!(node instanceof Section section)) throw new ConfigException(node.place(), key, key + " is a section: write its keys indented below it");
+        Class<?> type = (Class<?>) ((ParameterizedType) component.getGenericType()).getActualTypeArguments()[1];
+        section.entries().forEach((name, child) -> {
+            String full = key + "." + name;
+            values.put(name, type == String.class ? scalar(child, full, "text") : record(type, (Record) values.computeIfAbsent(name, _ -> defaults(type)), child, full));
+        });
+        return values;
+    }
+
+    private static Record defaults(Class<?> type) {
+        try {
+            return (Record) type.getConstructor().newInstance();
         } catch (ReflectiveOperationException e) {
             throw new IllegalStateException(e);
         }

@@ -2,6 +2,7 @@ package dev.turningpoint.train;
 
 import java.lang.reflect.RecordComponent;
 import java.util.List;
+import java.util.Map;
 
 /** The effective configuration as YAML: every key, in the order of the records, in a form that {@link ConfigReader} reads back to equal values. */
 final class ConfigWriter {
@@ -15,14 +16,22 @@ final class ConfigWriter {
 
     private static void write(StringBuilder out, Record record, String indent) {
         for (RecordComponent c : record.getClass().getRecordComponents()) {
-            Object value = ConfigReader.get(record, c);
-            out.append(indent).append(ConfigReader.snake(c.getName())).append(':');
-            if (value instanceof Record section) {
+            write(out, ConfigReader.snake(c.getName()), ConfigReader.get(record, c), indent);
+        }
+    }
+
+    private static void write(StringBuilder out, String key, Object value, String indent) {
+        out.append(indent).append(key).append(':');
+        switch (value) {
+            case Record section -> {
                 out.append('\n');
                 write(out, section, indent + "  ");
-            } else {
-                out.append(' ').append(scalar(value)).append('\n');
             }
+            case Map<?, ?> map when !map.isEmpty() -> {
+                out.append('\n');
+                map.forEach((name, entry) -> write(out, quoted(name.toString()), entry, indent + "  "));
+            }
+            default -> out.append(' ').append(scalar(value)).append('\n');
         }
     }
 
@@ -31,6 +40,7 @@ final class ConfigWriter {
             case Enum<?> e -> ConfigReader.nameOf(e);
             case Double d -> number(d);
             case String s -> quoted(s);
+            case Map<?, ?> _ -> "{}";
             case List<?> list -> "[" + String.join(", ", list.stream().map(v -> quoted(v.toString())).toList()) + "]";
             default -> value.toString();
         };

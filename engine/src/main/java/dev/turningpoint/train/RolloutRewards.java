@@ -1,42 +1,67 @@
 package dev.turningpoint.train;
 
+import dev.turningpoint.data.Prompt;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Event;
 import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.image.ImageBatch;
-import dev.turningpoint.reward.Reward;
+import dev.turningpoint.reward.RewardBatch;
+import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.sampler.TrajectoryStore;
 import dev.turningpoint.sampler.WavefrontSampler;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.BooleanSupplier;
 
 /**
  * Rolls prompts out part by part and has each part's images scored while the device denoises the next one. All parts of an iteration run on the same weights, so
- * that overlapping changes time and nothing else.
+ * that overlapping changes time and nothing else. What is trained on is scored on all branches, what is held out on the trajectories themselves.
  */
 final class RolloutRewards implements AutoCloseable {
     private final WavefrontSampler sampler;
-    private final Reward reward;
+    private final RewardMix mix;
     private final Stream stream;
     private final int trajectories;
     private final int height;
     private final int width;
+    private final BooleanSupplier stop;
     private final Resources resources = new Resources();
     private final HostMemory images;
     private final Event[] done;
 
-    /** @param trajectories of one rollout, in parts of the sampler's capacity */
-    RolloutRewards(Device device, WavefrontSampler sampler, Reward reward, Stream stream, int trajectories, int height, int width) {
+    /**
+     * Rewards of a rollout.
+     *
+     * @param summed  what is trained on, R_0 .. R_n of each trajectory, [trajectories * (n + 1)]; a sampler without completions earns R_n alone, which then
+     *                stands for all
+     * @param reached R_n of each reward by its name, held out or not, [trajectories]; NaN where it does not apply
+     */
+    record Rewards(float[] summed, Map<String, float[]> reached) {}
+
+    /** One queued piece of work: a part's images under one term. */
+    private record Scores(int part, int term, CompletableFuture<float[]> result) {}
+
+    /**
+     * @param trajectories of one rollout, in parts of the sampler's capacity
+     * @param stop         whether to give up waiting for rewards
+     */
+    RolloutRewards(Device device, WavefrontSampler sampler, RewardMix mix, Stream stream, int trajectories, int height, int width, BooleanSupplier stop) {
         this.sampler = sampler;
-        this.reward = reward;
+        this.mix = mix;
         this.stream = stream;
         this.trajectories = trajectories;
         this.height = height;
         this.width = width;
+        this.stop = stop;
         done = new Event[(trajectories + sampler.capacity() - 1) / sampler.capacity()];
         try {
             images = resources.add(HostMemory.allocate(4L * trajectories * sampler.branches() * height * width));
@@ -50,65 +75,102 @@ final class RolloutRewards implements AutoCloseable {
     }
 
     /**
-     * Rewards R_0 .. R_n of each trajectory, [trajectories * (n + 1)]; a sampler without completions earns R_n alone, which then stands for all.
-     *
      * @param prompts    of each trajectory
+     * @param group      number of each trajectory's prompt; null for an evaluation, whose rewards are not normalised
      * @param conditions [trajectories * tokens]
      * @param first      key of the first trajectory's noise, the others count on
      * @param store      receives latents and log-probabilities; null: not kept
+     * @return null if {@code stop} came first
      */
-    float[] run(List<String> prompts, int[] conditions, int first, long seed, TrajectoryStore store) {
-        List<CompletableFuture<float[]>> scores = new ArrayList<>();
+    Rewards run(List<Prompt> prompts, int[] group, int[] conditions, int first, long seed, TrajectoryStore store) {
+        List<Scores> scores = new ArrayList<>();
         try {
             rollOut(prompts, conditions, first, seed, store, scores);
+            for (Scores s : scores) {
+                if (!await(s.result)) {
+                    mix.cancel();
+                    settle(scores);
+                    return null;
+                }
+            }
         } catch (RuntimeException | Error e) {
-            scores.forEach(score -> score.handle((_, _) -> null).join());   // they read the images, which are about to be closed
+            mix.cancel();
+            settle(scores);
             throw e;
         }
-        return rewards(prompts, first, scores);
+        return rewards(prompts, group, first, scores);
+    }
+
+    /** Waits until nobody reads the images any more. */
+    private static void settle(List<Scores> scores) {
+        scores.forEach(s -> s.result.handle((_, _) -> null).join());
+    }
+
+    /** Whether the scores came before the stop. */
+    private boolean await(CompletableFuture<float[]> scores) {
+        while (!stop.getAsBoolean()) {
+            try {
+                scores.get(100, TimeUnit.MILLISECONDS);
+                return true;
+            } catch (TimeoutException e) {
+                // look for the stop, wait on
+            } catch (ExecutionException e) {
+                return RewardMix.await(scores) != null;   // throws what went wrong
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return false;
+            }
+        }
+        return scores.isDone() && RewardMix.await(scores) != null;
     }
 
     /** Denoises all parts; {@code scores} receives those of each part. */
-    private void rollOut(List<String> prompts, int[] conditions, int first, long seed, TrajectoryStore store, List<CompletableFuture<float[]>> scores) {
+    private void rollOut(List<Prompt> prompts, int[] conditions, int first, long seed, TrajectoryStore store, List<Scores> scores) {
         int tokens = conditions.length / trajectories, capacity = sampler.capacity();
         for (int part = 0; part < done.length; part++) {
-            int from = part * capacity, count = Math.min(capacity, trajectories - from);
+            int from = part * capacity, count = count(part);
             var keys = new int[count];
             Arrays.setAll(keys, i -> first + from + i);
             sampler.run(stream, Arrays.copyOfRange(conditions, from * tokens, (from + count) * tokens), keys, seed, store, from);
             stream.copyToHost(images(from, count).data(), sampler.images());
             stream.record(done[part]);
             if (part > 0) {
-                scores.add(score(part - 1, prompts));      // while the device works on this part
+                score(part - 1, prompts, first, scores);      // while the device works on this part
             }
         }
-        scores.add(score(done.length - 1, prompts));
+        score(done.length - 1, prompts, first, scores);
     }
 
-    private float[] rewards(List<String> prompts, int first, List<CompletableFuture<float[]>> scores) {
-        int capacity = sampler.capacity();
-        int n = sampler.steps().window();
-        var rewards = new float[trajectories * (n + 1)];
-        for (int part = 0; part < done.length; part++) {
-            float[] scored = Reward.await(scores.get(part));
-            int from = part * capacity, count = Math.min(capacity, trajectories - from);
-            for (int branch = 0; branch < sampler.branches(); branch++) {
-                for (int i = 0; i < count; i++) {
-                    float r = scored[branch * count + i];
-                    int k = sampler.rewardIndex(branch), row = (from + i) * (n + 1);
-                    if (!Float.isFinite(r)) {
-                        throw new TrainingException("reward " + reward.name() + " of '" + prompts.get(from + i) + "' (trajectory " + (first + from + i) + ", R_" + k + ") is " + r
-                                + "; a reward must be a finite number");
-                    }
-                    if (sampler.branches() == 1) {
-                        Arrays.fill(rewards, row, row + n + 1, r);
-                    } else {
-                        rewards[row + k] = r;
-                    }
-                }
+    private int count(int part) {
+        return Math.min(sampler.capacity(), trajectories - part * sampler.capacity());
+    }
+
+    private Rewards rewards(List<Prompt> prompts, int[] group, int first, List<Scores> scores) {
+        int n = sampler.steps().window(), terms = mix.terms().size();
+        var of = new float[terms][];
+        Map<String, float[]> reached = new LinkedHashMap<>();
+        for (int t = 0; t < terms; t++) {
+            of[t] = new float[trajectories * (n + 1)];
+            reached.put(mix.terms().get(t).name(), new float[trajectories]);
+        }
+        for (Scores s : scores) {
+            float[] scored = RewardMix.await(s.result);
+            RewardMix.Term term = mix.terms().get(s.term);
+            int from = s.part * sampler.capacity(), count = count(s.part);
+            for (int i = 0; i < scored.length; i++) {
+                int branch = branches(term)[i / count], k = sampler.rewardIndex(branch), row = (from + i % count) * (n + 1);
+                if (sampler.branches() == 1) Arrays.fill(of[s.term], row, row + n + 1, scored[i]);
+                else of[s.term][row + k] = scored[i];
+                if (k == n) reached.get(term.name())[from + i % count] = scored[i];
             }
         }
-        return rewards;
+        return new Rewards(mix.sum(of, n + 1, group, row -> "'" + prompts.get(row).caption() + "' (trajectory " + (first + row) + ")"), reached);
+    }
+
+    /** The branches that a term scores: all, or that of R_n alone. */
+    private int[] branches(RewardMix.Term term) {
+        int n = sampler.steps().window();
+        return java.util.stream.IntStream.range(0, sampler.branches()).filter(b -> term.trained() || sampler.rewardIndex(b) == n).toArray();
     }
 
     /** Images of the last rollout, one part's: f32 [branches * count, height, width]. */
@@ -117,14 +179,23 @@ final class RolloutRewards implements AutoCloseable {
         return new ImageBatch(images.segment().asSlice(pixels * sampler.branches() * from, pixels * sampler.branches() * count), sampler.branches() * count, height, width);
     }
 
-    private CompletableFuture<float[]> score(int part, List<String> prompts) {
+    private void score(int part, List<Prompt> prompts, int first, List<Scores> scores) {
         done[part].synchronize();
-        int capacity = sampler.capacity(), from = part * capacity, count = Math.min(capacity, trajectories - from);
-        List<String> targets = new ArrayList<>();
-        for (int branch = 0; branch < sampler.branches(); branch++) {
-            targets.addAll(prompts.subList(from, from + count));
+        int from = part * sampler.capacity(), count = count(part);
+        ImageBatch all = images(from, count);
+        List<Prompt> of = prompts.subList(from, from + count);
+        for (int term = 0; term < mix.terms().size(); term++) {
+            int[] branches = branches(mix.terms().get(term));
+            int lowest = branches[0];
+            List<Prompt> repeated = new ArrayList<>();
+            for (int b = 0; b < branches.length; b++) {
+                repeated.addAll(of);
+            }
+            // A term's branches lie one after another: all of them, or one.
+            var batch = new RewardBatch(all.slice(lowest * count, branches.length * count), repeated, i -> "'" + of.get(i % count).caption() + "' (trajectory "
+                    + (first + from + i % count) + ", R_" + sampler.rewardIndex(lowest + i / count) + ")");
+            scores.add(new Scores(part, term, mix.scoreAsync(term, batch)));
         }
-        return reward.scoreAsync(images(from, count), targets, i -> "'" + prompts.get(from + i % count) + "' (trajectory " + (from + i % count) + ", R_" + sampler.rewardIndex(i / count) + ")");
     }
 
     @Override

@@ -10,11 +10,19 @@ import dev.turningpoint.image.WordRenderer;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.LoraConfig;
 import dev.turningpoint.optim.AdamW;
+import dev.turningpoint.reward.RewardFactory;
+import dev.turningpoint.reward.RewardMix;
+import dev.turningpoint.reward.RewardSettings;
 import dev.turningpoint.schedule.Schedule;
 import dev.turningpoint.schedule.StepTable;
 import dev.turningpoint.text.GlyphAlphabet;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
 
 /**
  * Everything that decides a run, immutable. The values of preset {@code glyph} and what each means stand in {@code glyph.yaml} beside this class; the
@@ -261,14 +269,73 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
         public LoraConfig lora() { return parameters == Parameters.LORA ? new LoraConfig(loraRank, loraAlpha, loraTargets) : null; }
     }
 
+    /** Whether a reward is trained on; {@code HELD_OUT} is scored and shown beside those that are; {@code OFF} takes one of the preset's away. */
+    public enum Role { TRAIN, HELD_OUT, OFF }
+
     /**
-     * @param name    {@code ocr}: share of the prompt's letters that PP-OCRv4 reads in the image
      * @param threads that score at the same time; 0 takes one per core
+     * @param terms   rewards by name, as in the metric {@code reward_<name>}; what is trained on is the weighted sum of those of role {@code train}
      */
-    public record Reward(String name, int threads) {
+    public record Reward(int threads, Map<String, Term> terms) {
         public Reward {
-            if (!name.equals("ocr")) throw new ConfigException("reward.name", "'" + name + "' is not a reward; there is: ocr");
+            terms = Collections.unmodifiableMap(new LinkedHashMap<>(terms));
             atLeast("reward.threads", threads, 0);
+            terms.forEach((name, term) -> {
+                String key = "reward.terms." + name;
+                if (!name.matches("[a-z][a-z0-9_]*") || name.equals("avg")) throw new ConfigException(key, "is no name for a reward: lower case letters, digits and _; avg is the sum");
+                List<String> kinds = RewardFactory.kinds();
+                if (!kinds.contains(term.kind)) throw new ConfigException(key + ".kind", term.kind.isEmpty() ? "is missing; there are: " + String.join(", ", kinds)
+                        : "'" + term.kind + "' is not a kind of reward; " + Nearest.hint(term.kind, kinds, "there are: "));
+                within(key + ".weight", term.weight, -1e9, 1e9);
+                if (term.role == Role.TRAIN && term.weight == 0) throw new ConfigException(key + ".weight", "is 0; a reward that is shown and not trained on has role: held-out");
+                if (!(term.clipLow < term.clipHigh)) throw new ConfigException(key + ".clip_low", "must be less than clip_high " + term.clipHigh + ", is " + term.clipLow);
+            });
+            if (terms.values().stream().noneMatch(t -> t.role == Role.TRAIN)) throw new ConfigException("reward.terms", "has no reward of role train");
+        }
+
+        /**
+         * Makes the rewards, models and all.
+         *
+         * @param notice shows a line to the person who trains while the run waits for one
+         */
+        public RewardMix open(Consumer<String> notice) {
+            var mix = new ArrayList<RewardMix.Term>();
+            try {
+                terms.forEach((name, term) -> {
+                    if (term.role == Role.OFF) return;
+                    var settings = new RewardSettings("reward.terms." + name + ".options", term.options, notice);
+                    mix.add(new RewardMix.Term(name, settings.create(term.kind), term.role == Role.TRAIN, term.weight, term.normalize, term.clipLow, term.clipHigh,
+                            term.partial));
+                });
+                return new RewardMix(mix, threads, false);
+            } catch (RuntimeException | Error e) {
+                for (RewardMix.Term made : mix) made.reward().close();
+                throw e;
+            }
+        }
+    }
+
+    /**
+     * One reward.
+     *
+     * @param kind      what scores: {@code ocr}, {@code pickscore}, {@code http} and others, and those on the class path; see docs/rewards.md
+     * @param role      whether it is trained on
+     * @param weight    in the sum
+     * @param normalize over which images its mean is taken off and it is divided by its standard deviation before the sum
+     * @param clipLow   scores below are raised to this
+     * @param clipHigh  scores above are lowered to this
+     * @param partial   it may say that it does not apply to a prompt
+     * @param options   of the kind
+     */
+    public record Term(String kind, Role role, double weight, RewardMix.Normalize normalize, double clipLow, double clipHigh, boolean partial,
+                       Map<String, String> options) {
+        public Term {
+            options = Collections.unmodifiableMap(new LinkedHashMap<>(options));
+        }
+
+        /** What a file leaves out. */
+        public Term() {
+            this("", Role.TRAIN, 1, RewardMix.Normalize.NONE, -1e9, 1e9, false, Map.of());
         }
     }
 

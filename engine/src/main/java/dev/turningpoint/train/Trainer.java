@@ -5,6 +5,7 @@ import dev.turningpoint.credit.CreditAssigner;
 import dev.turningpoint.credit.CreditAssigner.Credit;
 import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.credit.ZeroAdvantages;
+import dev.turningpoint.data.KRepeat;
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
@@ -22,7 +23,7 @@ import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.GlyphModel;
 import dev.turningpoint.optim.AdamW;
-import dev.turningpoint.reward.Reward;
+import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.sampler.TrajectoryStore;
 import dev.turningpoint.sampler.WavefrontSampler;
 import dev.turningpoint.schedule.StepTable;
@@ -32,7 +33,6 @@ import dev.turningpoint.weights.PeftAdapter;
 import dev.turningpoint.weights.SafetensorsWriter;
 import dev.turningpoint.text.GlyphAlphabet;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.LinkedHashMap;
@@ -53,9 +53,9 @@ public final class Trainer implements AutoCloseable {
 
     private final RunConfig config;
     private final RunConfig.Train train;
-    private final Reward reward;
+    private final RewardMix rewards;
     private final Prompts prompts;
-    private final List<String> heldOut;
+    private final List<Prompt> heldOut;
     private final Resources resources = new Resources();
     private final GlyphModel model;
     private final SamplerKernels samplerKernels;
@@ -76,6 +76,7 @@ public final class Trainer implements AutoCloseable {
     private long evaluations, rewardCalls;
     private double rewardBefore = Double.NaN, rewardAfter = Double.NaN;
     private int evaluatedAt = -1;
+    private BooleanSupplier stop = () -> false;
 
     /**
      * How a run ended.
@@ -90,13 +91,13 @@ public final class Trainer implements AutoCloseable {
     }
 
     /**
-     * @param reward      stays open; the caller closes it
+     * @param rewards     stay open; the caller closes them
      * @param checkpoints folder of this run's checkpoints
      */
-    public Trainer(Device device, RunConfig config, Reward reward, Prompts prompts, Path checkpoints) {
+    public Trainer(Device device, RunConfig config, RewardMix rewards, Prompts prompts, Path checkpoints) {
         config.requireExploration();
         this.config = config;
-        this.reward = reward;
+        this.rewards = rewards;
         this.prompts = prompts;
         this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep());
         train = config.train();
@@ -116,12 +117,13 @@ public final class Trainer implements AutoCloseable {
             int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
             store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize()));
             sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch()));
-            rollout = resources.add(new RolloutRewards(device, sampler, reward, stream, trajectories, shape.height(), shape.width()));
+            rollout = resources.add(new RolloutRewards(device, sampler, rewards, stream, trajectories, shape.height(), shape.width(), this::stopped));
             credit = resources.add(new CreditAssigner(device, creditKernels, credits, trajectories, steps.window()));
-            heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts()).stream().map(Prompt::target).toList();
+            prompts.train(0, train.promptsPerIteration());   // too few are refused now
+            heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts());
             evaluationSampler = resources.add(new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
                     Math.min(heldOut.size(), model.maxBatch()), false, model.maxBatch()));
-            evaluation = resources.add(new RolloutRewards(device, evaluationSampler, reward, stream, heldOut.size(), shape.height(), shape.width()));
+            evaluation = resources.add(new RolloutRewards(device, evaluationSampler, rewards, stream, heldOut.size(), shape.height(), shape.width(), this::stopped));
             policy = resources.add(new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
                     new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
                     trajectories / train.updatesPerIteration() * steps.window()));
@@ -216,15 +218,19 @@ public final class Trainer implements AutoCloseable {
 
     /**
      * Trains to the configured number of iterations, to the time limit, or until {@code stop}; evaluates before, between and after. A run that is stopped
-     * writes its checkpoint and leaves the last evaluation to the run that goes on.
+     * writes its checkpoint and leaves the last evaluation to the run that goes on; what waits for rewards gives up, and its iteration is done again then.
      */
     public Outcome run(TrainingObserver observer, BooleanSupplier stop) {
+        this.stop = stop;
         long began = System.nanoTime();
         if (iteration > 0) {
             observer.resumed(optimizer.steps());
+            if (iteration % config.evaluation().every() == 0 && evaluatedAt != iteration) {   // the run before was stopped in it
+                evaluate(observer);
+            }
         } else {
-            rewardBefore = rewardAfter = evaluate(observer);
-            evaluatedAt = 0;
+            evaluate(observer);
+            rewardBefore = rewardAfter;
         }
         double evaluationSeconds = (System.nanoTime() - began) / 1e9, slowest = 0;
         while (goesOn() && !stop.getAsBoolean()) {
@@ -234,6 +240,9 @@ public final class Trainer implements AutoCloseable {
             }
             long start = System.nanoTime();
             double mean = iterate(observer);
+            if (Double.isNaN(mean)) {
+                break;
+            }
             double seconds = (System.nanoTime() - start) / 1e9;
             slowest = Math.max(slowest, seconds);
             int left = train.iterations() - iteration;
@@ -244,8 +253,7 @@ public final class Trainer implements AutoCloseable {
             observer.iteration(new TrainingObserver.Progress(iteration, train.iterations(), mean, train.trajectories() * sampler.branches(), seconds, rest));
             if (iteration % config.evaluation().every() == 0) {
                 long e = System.nanoTime();
-                rewardAfter = evaluate(observer);
-                evaluatedAt = iteration;
+                evaluate(observer);
                 evaluationSeconds = (System.nanoTime() - e) / 1e9;
             }
             if (config.checkpoint().every() > 0 && iteration % config.checkpoint().every() == 0) {
@@ -254,8 +262,7 @@ public final class Trainer implements AutoCloseable {
         }
         boolean stopped = goesOn() && stop.getAsBoolean();
         if (evaluatedAt != iteration && !stopped) {
-            rewardAfter = evaluate(observer);
-            evaluatedAt = iteration;
+            evaluate(observer);
         }
         checkpoint();
         return new Outcome(iteration, optimizer.steps(), rewardBefore, rewardAfter, !goesOn());
@@ -265,26 +272,23 @@ public final class Trainer implements AutoCloseable {
         return iteration < train.iterations() && (train.maxEvaluations() == 0 || evaluations < train.maxEvaluations());
     }
 
-    /** One iteration; returns the mean reward of its trajectories. */
+    private boolean stopped() {
+        return stop.getAsBoolean();
+    }
+
+    /** One iteration; returns the mean reward of its trajectories, NaN if it was given up for a stop. */
     private double iterate(TrainingObserver observer) {
-        int trajectories = train.trajectories(), groupSize = train.groupSize(), n = steps.window(), tokens = model.conditionTokens();
-        List<String> of = new ArrayList<>(trajectories);
-        var conditions = new int[trajectories * tokens];
-        var group = new int[trajectories];
-        for (int g = 0; g < train.promptsPerIteration(); g++) {
-            String prompt = prompts.train((long) iteration * train.promptsPerIteration() + g).target();
-            int[] condition = GlyphAlphabet.encode(prompt, tokens);
-            for (int i = 0; i < groupSize; i++) {
-                int b = g * groupSize + i;
-                of.add(prompt);
-                System.arraycopy(condition, 0, conditions, b * tokens, tokens);
-                group[b] = g;
-            }
-        }
+        int trajectories = train.trajectories(), groupSize = train.groupSize(), n = steps.window();
+        var repeat = new KRepeat(train.promptsPerIteration(), groupSize, 1);
+        List<Prompt> of = repeat.trajectories(prompts, iteration, 0);
+        int[] group = repeat.group(0), conditions = conditions(of);
         long before = sampler.evaluations();
-        float[] rewards = rollout.run(of, conditions, Math.multiplyExact(iteration, trajectories), config.seed(), store);
-        Credit assigned = credit.assign(stream, rewards, group, train.promptsPerIteration());
-        Map<String, Double> rolled = TrainingMetrics.rollout(reward.name(), iteration, rewards, assigned, trajectories, groupSize, n, sampler.branches() > 1);
+        RolloutRewards.Rewards scored = rollout.run(of, group, conditions, Math.multiplyExact(iteration, trajectories), config.seed(), store);
+        if (scored == null) {
+            return Double.NaN;
+        }
+        Credit assigned = credit.assign(stream, scored.summed(), group, train.promptsPerIteration());
+        Map<String, Double> rolled = TrainingMetrics.rollout(scored, iteration, assigned, trajectories, groupSize, n, sampler.branches() > 1);
 
         evaluations += sampler.evaluations() - before;
         rewardCalls += (long) trajectories * sampler.branches();
@@ -312,28 +316,27 @@ public final class Trainer implements AutoCloseable {
         return rolled.get("reward_avg");
     }
 
-    /** Mean reward of ODE samples of the held-out prompts, with noise of their own that never changes. */
-    private double evaluate(TrainingObserver observer) {
-        int tokens = model.conditionTokens();
-        var conditions = new int[heldOut.size() * tokens];
-        for (int i = 0; i < heldOut.size(); i++) {
-            System.arraycopy(GlyphAlphabet.encode(heldOut.get(i), tokens), 0, conditions, i * tokens, tokens);
-        }
+    /** Judges ODE samples of the held-out prompts, with noise of their own that never changes; their mean becomes {@code rewardAfter}, unless a stop came first. */
+    private void evaluate(TrainingObserver observer) {
+        int[] conditions = conditions(heldOut);
         boolean average = config.evaluation().ema() && model.trained().hasAverage();
         if (average) {
             model.read(Parameters.Source.AVERAGE, stream);
         }
         try {
-            float[] rewards = evaluation.run(heldOut, conditions, 0, config.evaluation().seed(), null);
-            double mean = TrainingMetrics.mean(rewards);
+            RolloutRewards.Rewards scored = evaluation.run(heldOut, null, conditions, 0, config.evaluation().seed(), null);
+            if (scored == null) {
+                return;
+            }
+            rewardAfter = TrainingMetrics.mean(scored.summed());
+            evaluatedAt = iteration;
             var metrics = new LinkedHashMap<String, Double>();
-            metrics.put("eval/reward_" + reward.name(), mean);
-            metrics.put("eval/reward_avg", mean);
+            scored.reached().forEach((name, values) -> metrics.put("eval/reward_" + name, RewardMix.mean(values)));
+            metrics.put("eval/reward_avg", rewardAfter);
             metrics.put("epoch", (double) iteration);
             countInto(metrics);
             ImageBatch images = evaluation.images(0, heldOut.size());
-            observer.evaluated(optimizer.steps(), metrics, images, heldOut);
-            return mean;
+            observer.evaluated(optimizer.steps(), metrics, images, heldOut.stream().map(Prompt::caption).toList());
         } finally {
             if (average) {
                 model.read(Parameters.Source.VALUES, stream);
@@ -344,6 +347,16 @@ public final class Trainer implements AutoCloseable {
     private void countInto(Map<String, Double> metrics) {
         metrics.put("network_evaluations", (double) evaluations);
         metrics.put("reward_calls", (double) rewardCalls);
+    }
+
+    /** What the model reads of each prompt, [prompts * tokens]. */
+    private int[] conditions(List<Prompt> prompts) {
+        int tokens = model.conditionTokens();
+        var conditions = new int[prompts.size() * tokens];
+        for (int i = 0; i < prompts.size(); i++) {
+            System.arraycopy(GlyphAlphabet.encode(prompts.get(i).target(), tokens), 0, conditions, i * tokens, tokens);
+        }
+        return conditions;
     }
 
     private void checkpoint() {

@@ -2,6 +2,7 @@ package dev.turningpoint.train;
 
 import dev.turningpoint.credit.CreditAssigner.Credit;
 import dev.turningpoint.grpo.UpdateStatistics;
+import dev.turningpoint.reward.RewardMix;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -13,13 +14,14 @@ final class TrainingMetrics {
     /**
      * Figures of a rollout.
      *
-     * @param rewards [trajectories * (n + 1)]
+     * @param scored what is trained on, whose figures follow, and each reward by itself
      */
-    static Map<String, Double> rollout(String reward, int epoch, float[] rewards, Credit credit, int trajectories, int groupSize, int n, boolean completions) {
+    static Map<String, Double> rollout(RolloutRewards.Rewards scored, int epoch, Credit credit, int trajectories, int groupSize, int n, boolean completions) {
+        float[] rewards = scored.summed();
         var m = new LinkedHashMap<String, Double>();
         m.put("epoch", (double) epoch);
         double last = mean(trajectories, b -> rewards[b * (n + 1) + n]);
-        m.put("reward_" + reward, last);
+        scored.reached().forEach((name, values) -> m.put("reward_" + name, RewardMix.mean(values)));
         m.put("reward_avg", last);
         m.put("group_size", (double) groupSize);
         m.put("trained_prompt_num", (double) trajectories / groupSize);

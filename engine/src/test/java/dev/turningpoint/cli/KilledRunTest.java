@@ -68,7 +68,7 @@ class KilledRunTest {
         whole = folder.resolve("whole");
         Run run = train(whole);
         assertEquals(0, run.end(), run.output());
-        assertTrue(run.output().contains("held-out OCR reward"), run.output());
+        assertTrue(run.output().contains("held-out reward"), run.output());
         assertTrue(Files.size(whole.resolve("pictures/before-after.png")) > 0);
     }
 
@@ -102,7 +102,7 @@ class KilledRunTest {
         terminated.process.destroy();
         int status = terminated.end();
         String said = terminated.output();
-        assertTrue(status == 128 + 15 || status == 0 && said.contains("held-out OCR reward"), story + ": status " + status + "\n" + said);
+        assertTrue(status == 128 + 15 || status == 0 && said.contains("held-out reward"), story + ": status " + status + "\n" + said);
         assertFalse(said.contains("Exception") || said.contains("SIGSEGV") || said.contains("hs_err"), story + "\n" + said);
 
         Run last = begin(out);

@@ -21,7 +21,7 @@ public final class OcrSpeed {
         var random = new SplittableRandom(1);
         var renderer = new WordRenderer(GlyphFont.bundled(), height, width);
         List<String> words = new ArrayList<>();
-        try (Arena arena = Arena.ofShared(); OcrReader reader = new OcrReader(true); var lane = reader.new Lane(height, width)) {
+        try (Arena arena = Arena.ofShared(); LineReader reader = new LineReader(true); var lane = reader.new Lane(height, width)) {
             var images = ImageBatch.allocate(arena, n, height, width);
             for (int i = 0; i < n; i++) {
                 var w = new StringBuilder();

@@ -9,10 +9,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.turningpoint.credit.CreditMode;
 import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.model.GlyphConfig;
+import dev.turningpoint.reward.RewardMix;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -162,6 +164,48 @@ class ConfigTest {
         String[] parts = line.split("[.:]", 3);
         String message = complaint("seed: 1\n" + parts[0] + ":\n  " + parts[1] + ":" + parts[2] + "\n");
         assertEquals((expected.startsWith("data.path") ? "config.yaml:2: " : "config.yaml:3: ") + expected, message);
+    }
+
+    @Test
+    void rewardsJoinThoseOfThePresetByName() {
+        RunConfig c = read("""
+                reward:
+                  terms:
+                    ocr: {weight: 2, normalize: group}
+                    bright:
+                      kind: test-brightness
+                      role: held-out
+                      options: {factor: 2.5}
+                """, "reward.terms.ocr.clip_high=1");
+        assertEquals(List.of("ocr", "bright"), List.copyOf(c.reward().terms().keySet()));
+        RunConfig.Term ocr = c.reward().terms().get("ocr"), bright = c.reward().terms().get("bright");
+        assertEquals(new RunConfig.Term("ocr-line", RunConfig.Role.TRAIN, 2, RewardMix.Normalize.GROUP, -1e9, 1, false, Map.of("letters", "capitals")), ocr);
+        assertEquals(new RunConfig.Term("test-brightness", RunConfig.Role.HELD_OUT, 1, RewardMix.Normalize.NONE, -1e9, 1e9, false, Map.of("factor", "2.5")), bright);
+        assertEquals(c, read(c.toYaml()));
+        try (RewardMix mix = c.reward().open(line -> {})) {
+            assertEquals(List.of("ocr", "bright"), mix.terms().stream().map(RewardMix.Term::name).toList());
+            assertFalse(mix.terms().get(1).trained());
+        }
+        RunConfig only = read("reward: {terms: {ocr: {role: off}, bright: {kind: test-brightness}}}");
+        try (RewardMix mix = only.reward().open(line -> {})) {
+            assertEquals(List.of("bright"), mix.terms().stream().map(RewardMix.Term::name).toList());
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "ocr: {kind: orc-line}          | reward.terms.ocr.kind 'orc-line' is not a kind of reward; did you mean 'ocr-line'?",
+        "ocr: {role: held-out}          | reward.terms has no reward of role train",
+        "ocr: {weight: 0}               | reward.terms.ocr.weight is 0; a reward that is shown and not trained on has role: held-out",
+        "ocr: {clip_low: 1, clip_high: 1} | reward.terms.ocr.clip_low must be less than clip_high 1.0, is 1.0",
+        "ocr: {wieght: 1}               | unknown key 'reward.terms.ocr.wieght'; did you mean 'reward.terms.ocr.weight'?",
+        "avg: {kind: ocr-line}          | reward.terms.avg is no name for a reward: lower case letters, digits and _; avg is the sum",
+        "ocr: {options: {letters: [a]}} | reward.terms.ocr.options.letters must be text, is a list",
+        "ocr: 3                         | reward.terms.ocr is a section: write its keys indented below it",
+    })
+    void aWrongRewardNamesItsLine(String line, String expected) {
+        assertEquals("config.yaml:3: " + expected, complaint("reward:\n  terms:\n    " + line + "\n").replace("config.yaml:2: reward.terms has", "config.yaml:3: reward.terms has"));
+        assertTrue(complaint("reward: {terms: {x: {weight: 1}}}").startsWith("config.yaml:1: reward.terms.x.kind is missing; there are: "));
     }
 
     @Test

@@ -111,7 +111,7 @@ class FailureWalkTest {
     /** Trains to the end, from the last checkpoint if there is one. */
     private static void train(Path run) throws Exception {
         try (Device d = Device.open()) {
-            try (Trainer t = new Trainer(d, config(), new TrainerTest.Brightness(0), TrainerTest.PROMPTS, run)) {
+            try (var rewards = TrainerTest.brightness(0); Trainer t = new Trainer(d, config(), rewards, TrainerTest.PROMPTS, run)) {
                 t.resume();
                 t.run(new TrainerTest.Recorder(), () -> false);
                 t.saveResult(run);

