@@ -85,7 +85,7 @@ final class TrainCommand implements Callable<Integer> {
     }
 
     /** The prompts that a configuration names. */
-    private static Prompts prompts(RunConfig config) {
+    static Prompts prompts(RunConfig config) {
         RunConfig.Model model = config.model();
         int fits = Math.min(model.tokens(), model.words().maxLetters());
         return config.data().source() == RunConfig.Source.FILE ? new FilePrompts(Path.of(config.data().path()), config.seed(), prompt -> GlyphAlphabet.encode(prompt.requireTarget().target(), fits))
