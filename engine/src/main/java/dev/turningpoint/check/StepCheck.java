@@ -16,9 +16,9 @@ final class StepCheck {
 
     private StepCheck() {}
 
-    /** The coefficients of a run whose file gives its sigmas. */
+    /** The coefficients of a run whose file gives its sigmas, with the published code's KL. */
     static StepTable table(String type, double[] sigmas, double noiseLevel, int windowStart, int windowEnd) {
-        return new StepTable(new Schedule(sigmas), StepType.valueOf(type.toUpperCase(Locale.ROOT)), noiseLevel, windowStart, windowEnd);
+        return StepTable.of(new Schedule(sigmas), StepType.valueOf(type.toUpperCase(Locale.ROOT)), noiseLevel, windowStart, windowEnd).withPublishedKl();
     }
 
     static void schedules(Golden golden, Results results) {

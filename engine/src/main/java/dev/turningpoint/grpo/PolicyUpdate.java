@@ -69,7 +69,7 @@ public final class PolicyUpdate implements AutoCloseable {
         velocity = memory.tensor("velocity", model.storage(), batch, n);
         reference = settings.klBeta > 0 ? memory.tensor("velocity of the reference model", model.storage(), batch, n) : null;
         gradient = memory.tensor("gradient of the velocity", model.storage(), batch, n);
-        table = memory.tensor("step coefficients", DType.F32, 2L * steps.steps(), SamplerKernels.STEP_FLOATS);
+        table = memory.tensor("step coefficients", DType.F32, steps.rows(), SamplerKernels.STEP_FLOATS);
         rowBefore = memory.tensor("rows before the step", DType.I32, maxRows);
         rowAfter = memory.tensor("rows after the step", DType.I32, maxRows);
         rowStep = memory.tensor("step of each row", DType.I32, maxRows);
@@ -82,7 +82,7 @@ public final class PolicyUpdate implements AutoCloseable {
             staging = resources.add(HostMemory.allocate(Math.max(Math.max(stats.bytes(), condition.bytes()), Math.max(table.bytes(), store.logProbs().bytes()))));
             resources.add(memory.allocate(device));
             try (Stream stream = device.newStream()) {
-                MemorySegment.copy(steps.floats(), 0, staging.segment(), ValueLayout.JAVA_FLOAT, 0, 2 * steps.steps() * SamplerKernels.STEP_FLOATS);
+                MemorySegment.copy(steps.floats(), 0, staging.segment(), ValueLayout.JAVA_FLOAT, 0, steps.rows() * SamplerKernels.STEP_FLOATS);
                 table.copyFrom(staging.segment().asSlice(0, table.bytes()), stream);
                 stream.synchronize();
             }
@@ -160,15 +160,15 @@ public final class PolicyUpdate implements AutoCloseable {
         var sigmas = new float[passes * rows];
         var words = new int[passes * rows * tokens];
         for (int r = 0; r < rows; r++) {
-            int step = r / count, trajectory = trajectories[r % count], part = r / microBatch * microBatch, partRows = Math.min(microBatch, rows - part);
+            int step = r / count, trajectory = trajectories[r % count], i = store.windowStart(trajectory) + step, part = r / microBatch * microBatch, partRows = Math.min(microBatch, rows - part);
             sources[r] = store.row(step, trajectory);
             targets[r] = store.row(step + 1, trajectory);
-            stepRows[r] = steps.trajectoryRow(steps.windowStart() + step);
+            stepRows[r] = steps.trajectoryRow(i);
             old[r] = recorded[store.row(step, trajectory)];
             chosen[r] = advantages[trajectory * window + step];
             int at = passes * part + (r - part);
             for (int pass = 0; pass < passes; pass++) {
-                sigmas[at + pass * partRows] = (float) steps.schedule().sigma(steps.windowStart() + step);
+                sigmas[at + pass * partRows] = (float) steps.schedule().sigma(i);
             }
             System.arraycopy(conditions, trajectory * tokens, words, at * tokens, tokens);   // the unconditional pass keeps zeros
         }

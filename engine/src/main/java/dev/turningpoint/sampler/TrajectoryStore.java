@@ -14,6 +14,7 @@ public final class TrajectoryStore implements AutoCloseable {
     private final int trajectories;
     private final int window;
     private final int latentSize;
+    private final int[] windowStarts;
     private final Tensor latents;
     private final Tensor logProbs;
 
@@ -21,6 +22,7 @@ public final class TrajectoryStore implements AutoCloseable {
         this.trajectories = trajectories;
         this.window = window;
         this.latentSize = latentSize;
+        windowStarts = new int[trajectories];
         latents = memory.tensor("latents", DType.F32, window + 1, trajectories, latentSize);
         logProbs = memory.tensor("log-probabilities", DType.F32, window, trajectories);
         memory.allocate(device);
@@ -49,6 +51,15 @@ public final class TrajectoryStore implements AutoCloseable {
     /** Row of {@link #latents} that holds a trajectory before window step {@code step}; its latents after that step stand at {@code step + 1}. */
     public int row(int step, int trajectory) {
         return step * trajectories + trajectory;
+    }
+
+    /** First step of the schedule in the window of a trajectory. */
+    public int windowStart(int trajectory) {
+        return windowStarts[trajectory];
+    }
+
+    void windowStarts(int trajectory, int step) {
+        windowStarts[trajectory] = step;
     }
 
     long latentAddress(int step, int trajectory) {

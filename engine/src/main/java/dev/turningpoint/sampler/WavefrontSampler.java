@@ -12,6 +12,7 @@ import dev.turningpoint.tensor.Tensor;
 import dev.turningpoint.tensor.Workspace;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 
 /**
  * The wavefront sampler: at every sigma one forward serves the trajectories, the pure ODE branch from the same x_T and all ODE completions begun at earlier
@@ -19,7 +20,8 @@ import java.lang.foreign.ValueLayout;
  *
  * <p>The wave is a stack of branches, each of one latent per trajectory, in the order they begin: branch 0 the trajectories, branch 1 the pure ODE branch
  * (which leaves the trajectory where the window starts: before that the two are one), branch 1 + k the completion after k stochastic steps. Every row's bits
- * depend on (seed, trajectory, condition) alone, not on the batch, on the other branches, or on how the wave is split to fit memory.
+ * depend on (seed, trajectory, condition) alone, not on the batch, on the other branches, or on how the wave is split to fit memory. Where windows differ from
+ * prompt to prompt, each has a wave of its own.
  *
  * <p>{@link #rewardIndex} translates: the image in branch {@code b} is the one whose reward is R_{rewardIndex(b)}.
  */
@@ -28,34 +30,46 @@ public final class WavefrontSampler implements AutoCloseable {
     private final VelocityModel model;
     private final SamplerKernels kernels;
     private final float guidance;
+    private final Completions completions;
     private final int capacity;
     private final int branches;
     private final int maxRows;
     private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("the wave of latents");
-    private final Tensor table, wave, velocity, unconditional, logProb, partials, sigma, rowStep, trajectory, condition, noCondition;
+    private final Tensor table, wave, collected, velocity, unconditional, logProb, partials, sigma, rowStep, trajectory, condition, noCondition;
     private final HostMemory staging;
-    private int tabulated;
+    private int tabulated, tabulatedStart;
     private long evaluations;
 
+    /** What runs beside the trajectories. */
+    public enum Completions {
+        /** Nothing. */
+        NONE,
+        /** The ODE branches, the pure one from the trajectory's own x_T, as TP-GRPO defines R_0. */
+        SHARED_NOISE,
+        /** The same with the pure ODE branch from an x_T of its own, as TP-GRPO's published code has it. */
+        OTHER_NOISE
+    }
+
     /**
-     * @param guidance    classifier-free guidance; 1 for none
-     * @param capacity    most trajectories of one rollout
-     * @param completions whether the ODE branches run, or the trajectories alone
-     * @param maxRows     most rows of one forward, 0 for the whole wave; changes memory, no result
+     * @param guidance classifier-free guidance; 1 for none
+     * @param capacity most trajectories of one rollout
+     * @param maxRows  most rows of one forward, 0 for the whole wave; changes memory, no result
      */
-    public WavefrontSampler(Device device, SamplerKernels kernels, VelocityModel model, StepTable steps, double guidance, int capacity, boolean completions,
+    public WavefrontSampler(Device device, SamplerKernels kernels, VelocityModel model, StepTable steps, double guidance, int capacity, Completions completions,
                             int maxRows) {
         this.steps = steps;
         this.model = model;
         this.kernels = kernels;
         this.guidance = (float) guidance;
+        this.completions = completions;
         this.capacity = capacity;
-        branches = completions && steps.window() > 0 ? 1 + steps.window() : 1;
+        branches = completions != Completions.NONE && steps.window() > 0 ? 1 + steps.window() : 1;
         int rows = Math.multiplyExact(branches, capacity), n = model.latentSize(), tokens = model.conditionTokens();
         this.maxRows = Math.min(rows, maxRows == 0 ? rows : maxRows);
-        table = memory.tensor("step coefficients", DType.F32, 2L * steps.steps(), SamplerKernels.STEP_FLOATS);
+        table = memory.tensor("step coefficients", DType.F32, steps.rows(), SamplerKernels.STEP_FLOATS);
         wave = memory.tensor("latents", DType.F32, rows, n);
+        collected = steps.windowsDiffer() ? memory.tensor("images", DType.F32, rows, n) : null;
         velocity = memory.tensor("velocity", model.storage(), this.maxRows, n);
         unconditional = guided() ? memory.tensor("unconditional velocity", model.storage(), this.maxRows, n) : null;
         noCondition = guided() ? memory.tensor("empty conditions", DType.I32, this.maxRows, tokens) : null;
@@ -102,7 +116,7 @@ public final class WavefrontSampler implements AutoCloseable {
 
     /** Latents of all branches, f32 [branches, batch, latent] after a rollout of {@code batch}; sigma is 0, they are the images. */
     public long images() {
-        return wave.address();
+        return collected == null ? wave.address() : collected.address();
     }
 
     /** Address of the step coefficients, as the loss reads them. */
@@ -124,35 +138,63 @@ public final class WavefrontSampler implements AutoCloseable {
             throw new IllegalArgumentException("a rollout of " + batch + " trajectories and " + conditions.length + " condition tokens: this sampler holds 1 to " + capacity
                     + " trajectories with " + tokens + " tokens each");
         }
-        tabulate(stream, batch);
-        stage(stream, trajectory, trajectories, branches);
-        stage(stream, condition, conditions, branches);
-        kernels.initialNoise(stream, wave.address(), trajectory.address(), seed, batch, n);
-        int open = 1;
-        for (int i = 0; i < steps.steps(); i++) {
-            boolean inside = i >= steps.windowStart() && i < steps.windowEnd();
-            if (inside) {
-                if (store != null) {
-                    copyTrajectories(stream, store.latentAddress(i - steps.windowStart(), first), batch);
-                }
-                if (branches > 1) {          // the pure ODE branch at the window's start, then a completion after every stochastic step but the last
-                    copyTrajectories(stream, wave.address((long) open * batch * n), batch);
-                    open++;
-                }
+        for (int from = 0, to; from < batch; from = to) {       // a wave for each stretch of trajectories with the same window
+            int start = steps.windowStart(trajectories[from]);
+            for (to = from + 1; to < batch && steps.windowStart(trajectories[to]) == start; ) {
+                to++;
             }
-            advance(stream, i, open * batch, batch, seed, inside && store != null ? store.logProbAddress(i - steps.windowStart(), first) : 0);
-            if (i + 1 == steps.windowEnd() && store != null) {
-                copyTrajectories(stream, store.latentAddress(steps.window(), first), batch);
+            wave(stream, Arrays.copyOfRange(conditions, from * tokens, to * tokens), Arrays.copyOfRange(trajectories, from, to), start, seed, store, first + from);
+            for (int branch = 0; collected != null && branch < branches; branch++) {
+                stream.copyOnDevice(collected.address(((long) branch * batch + from) * n), wave.address((long) branch * (to - from) * n), DType.F32.bytes((long) (to - from) * n));
             }
         }
     }
 
-    /** One sigma for the first {@code rows} rows, {@code batch} of them trajectories, in parts of at most {@code maxRows}. */
-    private void advance(Stream stream, int step, int rows, int batch, long seed, long logProbs) {
+    private void wave(Stream stream, int[] conditions, int[] trajectories, int start, long seed, TrajectoryStore store, int first) {
+        int batch = trajectories.length, n = model.latentSize(), end = start + steps.window(), open = 1;
+        tabulate(stream, batch, start);
+        stage(stream, trajectory, trajectories, branches);
+        stage(stream, condition, conditions, branches);
+        kernels.initialNoise(stream, wave.address(), trajectory.address(), seed, batch, n);
+        for (int i = 0; i < steps.steps(); i++) {
+            boolean inside = i >= start && i < end, opens = false;
+            if (inside && store != null) {
+                copyTrajectories(stream, store.latentAddress(i - start, first), batch);
+            }
+            if (branches > 1) {                // the pure ODE branch at the window's start, then a completion after every stochastic step but the last
+                boolean otherNoise = completions == Completions.OTHER_NOISE;
+                opens = inside && !(otherNoise && i == start) || otherNoise && i == 0;
+                if (otherNoise && i == 0) {
+                    kernels.initialNoise(stream, wave.address((long) batch * n), trajectory.address(), ~seed, batch, n);
+                } else if (opens) {
+                    copyTrajectories(stream, wave.address((long) open * batch * n), batch);
+                }
+                open += opens ? 1 : 0;
+            }
+            long logProbs = inside && store != null ? store.logProbAddress(i - start, first) : 0;
+            if (steps.completionsMeet(i)) {
+                advance(stream, i, 0, open * batch, batch, seed, logProbs);
+            } else {
+                advance(stream, i, 0, batch, batch, seed, logProbs);
+                if (opens) {
+                    advance(stream, i, (open - 1) * batch, open * batch, batch, seed, 0);
+                }
+            }
+            if (i + 1 == end && store != null) {
+                copyTrajectories(stream, store.latentAddress(steps.window(), first), batch);
+            }
+        }
+        for (int i = 0; store != null && i < batch; i++) {
+            store.windowStarts(first + i, start);
+        }
+    }
+
+    /** One sigma for the rows {@code begin .. end - 1}, of which those below {@code batch} are trajectories, in parts of at most {@code maxRows}. */
+    private void advance(Stream stream, int step, int begin, int end, int batch, long seed, long logProbs) {
         int n = model.latentSize(), tokens = model.conditionTokens();
-        evaluations += (long) rows * (guided() ? 2 : 1);
-        for (int from = 0; from < rows; from += maxRows) {
-            int part = Math.min(maxRows, rows - from), trajectories = Math.clamp(batch - from, 0, part);
+        evaluations += (long) (end - begin) * (guided() ? 2 : 1);
+        for (int from = begin; from < end; from += maxRows) {
+            int part = Math.min(maxRows, end - from), trajectories = Math.clamp(batch - from, 0, part);
             long x = wave.address((long) from * n), sigmas = sigma.address((long) step * maxRows);
             model.velocity(stream, x, sigmas, condition.address((long) from * tokens), velocity.address(), part);
             if (guided()) {
@@ -167,19 +209,22 @@ public final class WavefrontSampler implements AutoCloseable {
         }
     }
 
-    /** The table row of every wave row at every step, for a rollout of {@code batch} trajectories: they come first, ODE branches follow. */
-    private void tabulate(Stream stream, int batch) {
-        if (batch == tabulated) {
+    /** The table row of every wave row at every step, for a wave of {@code batch} trajectories whose window begins at {@code start}: they come first, ODE branches follow. */
+    private void tabulate(Stream stream, int batch, int start) {
+        if (batch == tabulated && start == tabulatedStart) {
             return;
         }
         int rows = branches * capacity;
         for (int i = 0; i < steps.steps(); i++) {
+            boolean inside = i >= start && i < start + steps.window();
+            int own = inside ? steps.trajectoryRow(i) : steps.odeRow(i);
             for (int row = 0; row < rows; row++) {
-                staging.segment().setAtIndex(ValueLayout.JAVA_INT, (long) i * rows + row, row < batch ? steps.trajectoryRow(i) : steps.odeRow(i));
+                staging.segment().setAtIndex(ValueLayout.JAVA_INT, (long) i * rows + row, row < batch ? own : steps.completionRow(i));
             }
         }
         upload(stream, rowStep);
         tabulated = batch;
+        tabulatedStart = start;
     }
 
     private boolean guided() {
@@ -192,7 +237,7 @@ public final class WavefrontSampler implements AutoCloseable {
 
     private void fillTables(Stream stream) {
         MemorySegment host = staging.segment();
-        MemorySegment.copy(steps.floats(), 0, host, ValueLayout.JAVA_FLOAT, 0, 2 * steps.steps() * SamplerKernels.STEP_FLOATS);
+        MemorySegment.copy(steps.floats(), 0, host, ValueLayout.JAVA_FLOAT, 0, steps.rows() * SamplerKernels.STEP_FLOATS);
         upload(stream, table);
         for (int i = 0; i < steps.steps(); i++) {
             for (int row = 0; row < maxRows; row++) {

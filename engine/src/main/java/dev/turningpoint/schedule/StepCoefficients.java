@@ -5,7 +5,8 @@ package dev.turningpoint.schedule;
  * {@code log p = logScale mean((next - mean)^2) + logOffset}, {@code KL = klScale mean((mean - meanRef)^2)}.
  *
  * <p>A step without spread has no density: its log-probability is 0 where the formula of {@code sde} divides by zero (the reference code gives NaN there and
- * never uses it), and {@code klScale} is infinite, as the KL between two different points is.
+ * never uses it), and {@code klScale} is infinite, as the KL between two different points is. Else the KL is that of the step's Gaussians before and after, a mean
+ * over elements as the log-probability.
  *
  * @param std what the reference code calls {@code std_dev_t}: the spread of {@code cps}; of {@code sde} the spread over {@code sqrt(-dt)}
  */
@@ -25,12 +26,27 @@ public record StepCoefficients(double keep, double drift, double spread, double 
      * @see <a href="https://arxiv.org/abs/2505.05470">Flow-GRPO</a>
      */
     public static StepCoefficients sde(double sigma, double sigmaNext, double sigmaBelowOne, double noiseLevel) {
-        double dt = sigmaNext - sigma, s = noiseLevel * Math.sqrt(sigma / (1 - (sigma == 1 ? sigmaBelowOne : sigma))), variance = s * s;
+        return diffusion(sigma, sigmaNext, noiseLevel * Math.sqrt(sigma / (1 - (sigma == 1 ? sigmaBelowOne : sigma))));
+    }
+
+    /**
+     * DanceGRPO's: the same equation with the same s at every sigma.
+     *
+     * @param noiseLevel s, eta in its paper
+     * @see <a href="https://arxiv.org/abs/2505.07818">DanceGRPO</a>; {@code flux_step} in its <a href="https://github.com/XueZeyue/DanceGRPO">code</a>
+     */
+    public static StepCoefficients dance(double sigma, double sigmaNext, double noiseLevel) {
+        return diffusion(sigma, sigmaNext, noiseLevel);
+    }
+
+    /** The stochastic equation that has the marginals of the flow, with noise s sqrt(-dt), and its Gaussian density, averaged over elements. */
+    private static StepCoefficients diffusion(double sigma, double sigmaNext, double s) {
+        double dt = sigmaNext - sigma, variance = s * s;
         double keep = 1 + variance / (2 * sigma) * dt, drift = (1 + variance * (1 - sigma) / (2 * sigma)) * dt, spread = s * Math.sqrt(-dt);
         if (spread == 0) {
             return ode(sigma, sigmaNext);
         }
-        return new StepCoefficients(keep, drift, spread, -1 / (2 * variance * -dt), -Math.log(spread) - LOG_SQRT_2PI, 1 / (2 * variance), s);
+        return new StepCoefficients(keep, drift, spread, -1 / (2 * variance * -dt), -Math.log(spread) - LOG_SQRT_2PI, 1 / (2 * variance * -dt), s);
     }
 
     /**
@@ -51,7 +67,16 @@ public record StepCoefficients(double keep, double drift, double spread, double 
             case ODE -> ode(sigma, next);
             case SDE -> sde(sigma, next, schedule.sigma(1), noiseLevel);
             case CPS -> cps(sigma, next, noiseLevel);
+            case DANCE -> dance(sigma, next, noiseLevel);
         };
+    }
+
+    /**
+     * The published code divides the KL by {@code 2 std^2} whatever the step; with {@code sde} the variance is {@code std^2 (-dt)}, so that its KL is smaller than that of
+     * the two Gaussians by the factor -dt.
+     */
+    public StepCoefficients withPublishedKl() {
+        return new StepCoefficients(keep, drift, spread, logScale, logOffset, 1 / (2 * std * std), std);
     }
 
     /** As the kernels read them: 8 floats. */

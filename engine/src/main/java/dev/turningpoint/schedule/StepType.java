@@ -1,4 +1,4 @@
 package dev.turningpoint.schedule;
 
-/** The stochastic step inside the trained window: Flow-SDE (Flow-GRPO), coefficient-preserving, or none. */
-public enum StepType { SDE, CPS, ODE }
+/** The stochastic step inside the trained window: Flow-SDE (Flow-GRPO), coefficient-preserving (Flow-CPS), DanceGRPO's, or none. */
+public enum StepType { SDE, CPS, DANCE, ODE }

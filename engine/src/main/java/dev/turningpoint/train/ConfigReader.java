@@ -185,9 +185,10 @@ public final class ConfigReader {
     private static Object value(RecordComponent component, Node node, String key) {
         Class<?> type = component.getType();
         if (type == List.class) {
-            assert ((ParameterizedType) component.getGenericType()).getActualTypeArguments()[0] == String.class;
-            if (!(node instanceof Items items)) throw wrong(node, key, "a list, as in [a, b]");
-            return items.items().stream().map(n -> scalar(n, key, "a list of names")).toList();
+            boolean numbers = ((ParameterizedType) component.getGenericType()).getActualTypeArguments()[0] == Double.class;
+            if (numbers && node instanceof Scalar) return List.of((Double) number(double.class, node, key));
+            if (!(node instanceof Items items)) throw wrong(node, key, numbers ? "a number, or a list of numbers" : "a list, as in [a, b]");
+            return items.items().stream().map(n -> numbers ? number(double.class, n, key) : scalar(n, key, "a list of names")).toList();
         }
         if (type == String.class) return scalar(node, key, "text");
         if (type.isEnum()) return constant(type, node, key);
@@ -196,6 +197,10 @@ public final class ConfigReader {
             if (text.equals("true") || text.equals("false")) return text.equals("true");
             throw wrong(node, key, "true or false");
         }
+        return number(type, node, key);
+    }
+
+    private static Object number(Class<?> type, Node node, String key) {
         boolean whole = type == int.class || type == long.class;
         String text = scalar(node, key, whole ? "a whole number" : "a number").replace("_", "");
         try {

@@ -41,6 +41,8 @@ final class ConfigWriter {
             case Double d -> number(d);
             case String s -> quoted(s);
             case Map<?, ?> _ -> "{}";
+            case List<?> list when list.size() == 1 && list.getFirst() instanceof Double d -> number(d);
+            case List<?> list when !list.isEmpty() && list.getFirst() instanceof Double -> "[" + String.join(", ", list.stream().map(v -> number((Double) v)).toList()) + "]";
             case List<?> list -> "[" + String.join(", ", list.stream().map(v -> quoted(v.toString())).toList()) + "]";
             default -> value.toString();
         };

@@ -13,13 +13,17 @@ import dev.turningpoint.optim.AdamW;
 import dev.turningpoint.reward.RewardFactory;
 import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.reward.RewardSettings;
+import dev.turningpoint.sampler.WavefrontSampler.Completions;
 import dev.turningpoint.schedule.Schedule;
 import dev.turningpoint.schedule.StepTable;
+import dev.turningpoint.schedule.StepType;
+import dev.turningpoint.schedule.Window;
 import dev.turningpoint.text.GlyphAlphabet;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
@@ -55,8 +59,8 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
         public DType type() { return DType.valueOf(name()); }
     }
 
-    /** The stochastic step; see design: {@code CPS} preserves coefficients (arXiv 2509.05952), {@code SDE} is Flow-GRPO's. {@code ODE} explores nothing. */
-    public enum StepType { CPS, SDE, ODE }
+    /** How sigma falls: {@code SHIFTED} is the glyph model's, the others those of their models as diffusers makes them. */
+    public enum ScheduleType { SHIFTED, SD3, FLUX }
 
     /** {@code REFERENCE} repeats what the published code does where it departs from the paper; engine/docs/differences-from-the-reference.md lists it all. */
     public enum Compat { NONE, REFERENCE }
@@ -70,7 +74,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
             int first = firstStepWithoutSpread(sampler);
             if (first >= 0)
                 throw new ConfigException("train.kl_beta", "divides by the variance of every step in the window, and step " + first + " has none ("
-                        + "sampler.type " + name(sampler.type()) + ", noise_level " + sampler.noiseLevel() + "); end sampler.window_end at " + first + " or set it to 0");
+                        + "sampler.type " + name(sampler.type()) + ", noise_level " + ConfigWriter.number(sampler.noiseLevelAt(first)) + "); end sampler.window_end at " + first + " or set it to 0");
         }
         if (compat == Compat.REFERENCE && credit.balancing() == Balancing.REWARD)
             throw new ConfigException("credit.balancing", "reward ranks as the paper does, and compat is reference, whose code ranks by trend; write one of trend, none");
@@ -80,14 +84,15 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
     /** Checks what only training needs: a window with noise to explore. */
     public void requireExploration() {
         if (sampler.type() == StepType.ODE) throw new ConfigException("sampler.type", "ode has no noise, so that training would explore nothing; take cps or sde");
-        if (sampler.noiseLevel() == 0) throw new ConfigException("sampler.noise_level", "is 0, so that training would explore nothing; 0.7 is usual");
+        for (int i = sampler.windowStart(); i < sampler.windowEnd(); i++)
+            if (sampler.noiseLevelAt(i) == 0) throw new ConfigException("sampler.noise_level", "is 0 at step " + i + ", so that training would explore nothing there; 0.7 is usual");
         if (train.groupSize() < 2) throw new ConfigException("train.group_size", "must be at least 2: a trajectory is judged against its group");
     }
 
     private static int firstStepWithoutSpread(Sampler s) {
-        if (s.windowStart() == s.windowEnd()) return -1;
-        if (s.type() == StepType.ODE || s.noiseLevel() == 0) return s.windowStart();
-        return s.type() == StepType.CPS && s.windowEnd() == s.steps() ? s.steps() - 1 : -1;   // sigma_next = 0 there, and std = sigma_next sin(...)
+        for (int i = s.windowStart(); i < s.windowEnd(); i++)
+            if (s.type() == StepType.ODE || s.noiseLevelAt(i) == 0 || s.type() == StepType.CPS && i == s.steps() - 1) return i;   // sigma_next = 0 there, and std = sigma_next sin(...)
+        return -1;
     }
 
     private static String name(Enum<?> value) { return ConfigReader.nameOf(value); }
@@ -100,9 +105,31 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
     /** Whether trajectories whose advantages are all exactly 0 are left out of the updates; the published code always does. */
     public boolean dropsZeroAdvantages() { return credit.dropZeroAdvantages() || compat == Compat.REFERENCE; }
 
+    /** The steps of a rollout. */
+    public StepTable rolloutSteps() {
+        var levels = new double[sampler.steps()];
+        Arrays.setAll(levels, sampler::noiseLevelAt);
+        var window = new Window(sampler.windowStart(), sampler.windowEnd(), sampler.window(), sampler.windowMove(), sampler.windowEvery(), seed, train.groupSize(),
+                train.promptsPerIteration());
+        var steps = new StepTable(schedule(sampler.steps()), sampler.type(), levels, window, sampler.completionStride());
+        return compat == Compat.REFERENCE ? steps.withPublishedKl() : steps;
+    }
+
+    /** What a rollout has beside its trajectories. */
+    public Completions completions() {
+        if (!creditOptions().needsCompletions()) return Completions.NONE;
+        return compat == Compat.REFERENCE ? Completions.OTHER_NOISE : Completions.SHARED_NOISE;
+    }
+
     /** The deterministic steps of an evaluation. */
-    public StepTable evaluationSteps() {
-        return StepTable.ode(Schedule.shifted(evaluation.steps() == 0 ? sampler.steps() : evaluation.steps(), sampler.shift()));
+    public StepTable evaluationSteps() { return StepTable.ode(schedule(evaluation.steps() == 0 ? sampler.steps() : evaluation.steps())); }
+
+    private Schedule schedule(int steps) {
+        return switch (sampler.schedule()) {
+            case SHIFTED -> Schedule.shifted(steps, sampler.shift());
+            case SD3 -> Schedule.sd3(steps, sampler.shift());
+            case FLUX -> Schedule.flux(steps, Schedule.fluxMu(model.glyph().imageTokens()));
+        };
     }
 
     /** The values of preset {@code glyph}. */
@@ -159,34 +186,47 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
     }
 
     /**
-     * @param type        the stochastic step inside the window; ODE steps outside
-     * @param steps       denoising steps T
-     * @param shift       timestep shift: sigma' = shift sigma / (1 + (shift - 1) sigma)
-     * @param noiseLevel  a of the step's formula, 0 to 1 for {@code cps}
-     * @param windowStart first stochastic step, 0-based
-     * @param windowEnd   one past the last stochastic step; n = windowEnd - windowStart steps are trained
-     * @param guidance    classifier-free guidance; 1 is none, and costs one forward instead of two
-     * @param waveMemory  MiB that the latents and activations of one wave may take; 0 is unlimited
+     * @param type             the stochastic step inside the window; ODE steps outside. {@code ODE} explores nothing
+     * @param schedule         how sigma falls
+     * @param steps            denoising steps T
+     * @param shift            timestep shift: sigma' = shift sigma / (1 + (shift - 1) sigma); {@code flux} takes its own from the tokens of the image
+     * @param noiseLevel       a of the step's formula, 0 to 1 for {@code cps}: one for all steps, or one for each
+     * @param windowStart      first step that can be stochastic, 0-based
+     * @param windowEnd        one past the last that can
+     * @param windowSize       stochastic, and so trained, steps of a trajectory; 0: all from windowStart to windowEnd
+     * @param windowMove       how a window of windowSize steps moves between windowStart and windowEnd
+     * @param windowEvery      iterations that a sliding window stays where it is
+     * @param guidance         classifier-free guidance; 1 is none, and costs one forward instead of two
+     * @param completionStride steps that the ODE branches take at once; more than 1 is an approximation of their rewards
+     * @param waveMemory       MiB that the latents and activations of one wave may take; 0 is unlimited
      */
-    public record Sampler(StepType type, int steps, double shift, double noiseLevel, int windowStart, int windowEnd, double guidance, int waveMemory) {
+    public record Sampler(StepType type, ScheduleType schedule, int steps, double shift, List<Double> noiseLevel, int windowStart, int windowEnd, int windowSize,
+                          Window.Move windowMove, int windowEvery, double guidance, int completionStride, int waveMemory) {
         public Sampler {
-            atLeast("sampler.steps", steps, 1);
+            noiseLevel = List.copyOf(noiseLevel);
+            within("sampler.steps", steps, 2, 100);
             positive("sampler.shift", shift);
-            within("sampler.noise_level", noiseLevel, 0, type == StepType.SDE ? 10 : 1);
+            if (noiseLevel.size() != 1 && noiseLevel.size() != steps)
+                throw new ConfigException("sampler.noise_level", "must be one number, or one for each of the " + steps + " steps, is " + noiseLevel.size() + " numbers");
+            for (double a : noiseLevel) within("sampler.noise_level", a, 0, type == StepType.CPS ? 1 : 10);
             atLeast("sampler.window_start", windowStart, 0);
             if (windowEnd <= windowStart || windowEnd > steps)
                 throw new ConfigException("sampler.window_end", "must be " + (windowStart + 1) + " to " + steps + " (after window_start, at most steps), is " + windowEnd);
+            if (windowMove == Window.Move.NONE && windowSize != 0)
+                throw new ConfigException("sampler.window_size", "is " + windowSize + ", and sampler.window_move none has no window to move; write random or sliding there, or 0 here");
+            if (windowMove != Window.Move.NONE && (windowSize < 1 || windowSize > windowEnd - windowStart))
+                throw new ConfigException("sampler.window_size", "must be 1 to " + (windowEnd - windowStart) + " (the steps from window_start to window_end), is " + windowSize);
+            atLeast("sampler.window_every", windowEvery, 1);
             within("sampler.guidance", guidance, 0, 100);
+            within("sampler.completion_stride", completionStride, 1, steps);
             atLeast("sampler.wave_memory", waveMemory, 0);
         }
 
         /** Stochastic, and so trained, steps per trajectory: n. */
-        public int window() { return windowEnd - windowStart; }
+        public int window() { return windowMove == Window.Move.NONE ? windowEnd - windowStart : windowSize; }
 
-        /** The steps of a rollout. */
-        public StepTable stepTable() {
-            return new StepTable(Schedule.shifted(steps, shift), dev.turningpoint.schedule.StepType.valueOf(type.name()), noiseLevel, windowStart, windowEnd);
-        }
+        /** a of one step. */
+        public double noiseLevelAt(int step) { return noiseLevel.get(noiseLevel.size() == 1 ? 0 : step); }
     }
 
     /**
@@ -407,6 +447,10 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
 
     private static void atLeast(String key, int value, int least) {
         if (value < least) throw new ConfigException(key, "must be at least " + least + ", is " + value);
+    }
+
+    private static void within(String key, int value, int low, int high) {
+        if (value < low || value > high) throw new ConfigException(key, "must be " + low + " to " + high + ", is " + value);
     }
 
     private static void positive(String key, double value) {

@@ -3,7 +3,6 @@ package dev.turningpoint.train;
 import dev.turningpoint.checkpoint.CheckpointFolder;
 import dev.turningpoint.credit.CreditAssigner;
 import dev.turningpoint.credit.CreditAssigner.Credit;
-import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.credit.ZeroAdvantages;
 import dev.turningpoint.data.KRepeat;
 import dev.turningpoint.data.Prompt;
@@ -26,6 +25,7 @@ import dev.turningpoint.optim.AdamW;
 import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.sampler.TrajectoryStore;
 import dev.turningpoint.sampler.WavefrontSampler;
+import dev.turningpoint.sampler.WavefrontSampler.Completions;
 import dev.turningpoint.schedule.StepTable;
 import dev.turningpoint.tensor.ParameterFile;
 import dev.turningpoint.tensor.Parameters;
@@ -112,17 +112,16 @@ public final class Trainer implements AutoCloseable {
             load();
 
             var s = config.sampler();
-            steps = s.stepTable();
-            CreditOptions credits = config.creditOptions();
-            int trajectories = train.trajectories(), part = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);   // four parts, so that rewards overlap rollouts
+            steps = config.rolloutSteps();
+            int trajectories = train.trajectories();
             store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize()));
-            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), Math.min(part, trajectories), credits.needsCompletions(), model.maxBatch()));
+            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config), config.completions(), model.maxBatch()));
             rollout = resources.add(new RolloutRewards(device, sampler, rewards, stream, trajectories, shape.height(), shape.width(), this::stopped));
-            credit = resources.add(new CreditAssigner(device, creditKernels, credits, trajectories, steps.window()));
+            credit = resources.add(new CreditAssigner(device, creditKernels, config.creditOptions(), trajectories, steps.window()));
             prompts.train(0, train.promptsPerIteration());   // too few are refused now
             heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts());
             evaluationSampler = resources.add(new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
-                    Math.min(heldOut.size(), model.maxBatch()), false, model.maxBatch()));
+                    Math.min(heldOut.size(), model.maxBatch()), Completions.NONE, model.maxBatch()));
             evaluation = resources.add(new RolloutRewards(device, evaluationSampler, rewards, stream, heldOut.size(), shape.height(), shape.width(), this::stopped));
             policy = resources.add(new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
                     new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
@@ -155,14 +154,26 @@ public final class Trainer implements AutoCloseable {
                 full ? GlyphModel.Trains.EVERYTHING : GlyphModel.Trains.ADAPTER, train.lora(), keep);
     }
 
-    /** Rows of one rollout forward: what fits wave_memory, at about 24 activations of the stream's width a token; any number gives the same bits. */
+    /** Rows of one rollout forward: what fits half of wave_memory, at about 24 activations of the stream's width a token; any number gives the same bits. */
     static int rolloutRows(RunConfig config, GlyphConfig shape) {
         int wanted = Device.isSoftware() ? 64 : 512;
-        if (config.sampler().waveMemory() > 0) {
-            long row = 24L * shape.jointTokens() * shape.dim() * Float.BYTES;
-            wanted = (int) Math.clamp(config.sampler().waveMemory() * (1L << 20) / row, 1, wanted);
-        }
-        return wanted;
+        long row = 24L * shape.jointTokens() * shape.dim() * Float.BYTES, memory = halfOfWaveMemory(config);
+        return memory == 0 ? wanted : (int) Math.clamp(memory / row, 1, wanted);
+    }
+
+    /**
+     * Trajectories of one part of a rollout: a quarter of them, so that rewards overlap rollouts, or as many as have the latents of all their branches in half of
+     * wave_memory; any number gives the same bits.
+     */
+    static int part(RunConfig config) {
+        RunConfig.Train train = config.train();
+        int quarter = train.groupSize() * ((train.promptsPerIteration() + 3) / 4), wanted = Math.min(quarter, train.trajectories());
+        long latents = (1L + config.sampler().window()) * config.model().glyph().latentSize() * Float.BYTES, memory = halfOfWaveMemory(config);
+        return memory == 0 ? wanted : (int) Math.clamp(memory / latents, 1, wanted);
+    }
+
+    private static long halfOfWaveMemory(RunConfig config) {
+        return config.sampler().waveMemory() * (1L << 19);
     }
 
     /** The weights that training starts from, also after a resume: they are the reference of the KL. */

@@ -11,12 +11,16 @@ import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.model.GlyphModel;
+import dev.turningpoint.model.VelocityModel;
+import dev.turningpoint.sampler.WavefrontSampler.Completions;
 import dev.turningpoint.schedule.Schedule;
 import dev.turningpoint.schedule.StepTable;
 import dev.turningpoint.schedule.StepType;
+import dev.turningpoint.schedule.Window;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -63,11 +67,21 @@ class WavefrontSamplerTest {
     }
 
     static StepTable steps(String type, int start, int end) {
-        return new StepTable(Schedule.shifted(6, 2), StepType.valueOf(type), 0.7, start, end);
+        return StepTable.of(Schedule.shifted(6, 2), StepType.valueOf(type), 0.7, start, end);
     }
 
-    static Rollout run(GlyphModel model, StepTable steps, double guidance, int[] conditions, int[] trajectories, int capacity, int maxRows) {
-        try (var sampler = new WavefrontSampler(device, kernels, model, steps, guidance, capacity, true, maxRows);
+    static StepTable steps(StepType type, int steps, Window window, int stride) {
+        var levels = new double[steps];
+        Arrays.setAll(levels, i -> 0.3 + 0.4 * i / steps);
+        return new StepTable(Schedule.shifted(steps, 2), type, levels, window, stride);
+    }
+
+    static Rollout run(VelocityModel model, StepTable steps, double guidance, int[] conditions, int[] trajectories, int capacity, int maxRows) {
+        return run(model, steps, guidance, conditions, trajectories, capacity, maxRows, Completions.SHARED_NOISE);
+    }
+
+    static Rollout run(VelocityModel model, StepTable steps, double guidance, int[] conditions, int[] trajectories, int capacity, int maxRows, Completions completions) {
+        try (var sampler = new WavefrontSampler(device, kernels, model, steps, guidance, capacity, completions, maxRows);
              var store = new TrajectoryStore(device, trajectories.length, steps.window(), N)) {
             sampler.run(stream, conditions, trajectories, SEED, store, 0);
             return new Rollout(floats(sampler.images(), sampler.branches() * trajectories.length * N), floats(store.latents().address(), (steps.window() + 1) * trajectories.length * N),
@@ -93,6 +107,100 @@ class WavefrontSamplerTest {
                 float[] before = Arrays.copyOfRange(wave.latents, s * BATCH * N, (s + 1) * BATCH * N), after = Arrays.copyOfRange(wave.latents, (s + 1) * BATCH * N, (s + 2) * BATCH * N);
                 assertArrayEquals(bits(replay(model, steps, start + s, before, after, guidance)), bits(Arrays.copyOfRange(wave.logProbs, s * BATCH, (s + 1) * BATCH)), "log-probability of step " + s);
                 assertTrue(!Arrays.equals(before, after));
+            }
+        }
+    }
+
+    /** The procedure of the papers: the trajectory alone, then each branch by itself, a forward a step. */
+    @ParameterizedTest
+    @CsvSource({"CPS, 6, 0, 5", "SDE, 10, 2, 6", "DANCE, 2, 0, 2", "CPS, 100, 40, 48"})
+    void theWaveHasTheBitsOfTheStepByStepProcedureInFewerForwards(StepType type, int count, int start, int end) {
+        StepTable steps = steps(type, count, Window.fixed(start, end), 1);
+        try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64)) {
+            var wave = new Counted(model);
+            var alone = new Counted(model);
+            int n = steps.window();
+            Rollout together = run(wave, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0), trajectory = run(alone, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0, Completions.NONE);
+            assertArrayEquals(bits(trajectory.images), bits(Arrays.copyOf(together.images, BATCH * N)));
+            assertArrayEquals(bits(trajectory.latents), bits(together.latents));
+            assertArrayEquals(bits(trajectory.logProbs), bits(together.logProbs));
+            for (int k = 0; k < n; k++) {
+                float[] image = ode(alone, steps, start + k, Arrays.copyOfRange(trajectory.latents, k * BATCH * N, (k + 1) * BATCH * N), 1);
+                assertArrayEquals(bits(image), bits(Arrays.copyOfRange(together.images, (k + 1) * BATCH * N, (k + 2) * BATCH * N)), "R_" + k);
+            }
+            assertEquals(count, wave.forwards, "one forward a sigma");
+            assertEquals(count + n * (count - start) - n * (n - 1) / 2, alone.forwards);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0", "3"})
+    void promptsWithWindowsOfTheirOwnHaveTheBitsOfRunningAlone(int maxRows) {
+        var window = new Window(1, 6, 2, Window.Move.RANDOM, 1, 5, 2, 3);       // groups of 2 trajectories: keys 0 1, 2 3, 4 5
+        int[] conditions = {1, 2, 3, 1, 2, 3, 4, 0, 0, 4, 0, 0, 5, 6, 1, 5, 6, 1}, trajectories = {0, 1, 2, 3, 4, 5};
+        assertTrue(java.util.stream.IntStream.of(0, 2, 4).map(window::start).distinct().count() > 1, "the windows of this seed differ");
+        try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64)) {
+            Rollout all = run(model, steps(StepType.CPS, 6, window, 1), 1, conditions, trajectories, 6, maxRows);
+            for (int i = 0; i < 6; i++) {
+                int start = window.start(i);
+                Rollout alone = run(model, steps(StepType.CPS, 6, Window.fixed(start, start + 2), 1), 1, Arrays.copyOfRange(conditions, i * TOKENS, (i + 1) * TOKENS), new int[] {i}, 1, 0);
+                assertArrayEquals(bits(alone.of(0, 1, 3, 2)), bits(all.of(i, 6, 3, 2)), "trajectory " + i + ", window at " + start);
+            }
+        }
+    }
+
+    /** Branches that take several steps at once: to the next step where all meet, then from meeting to meeting. */
+    @ParameterizedTest
+    @CsvSource({"6, 2, 0, 5, 17", "7, 3, 1, 5, 14", "5, 5, 0, 4, 9"})
+    void stridingCompletionsTakeFewerForwards(int count, int stride, int start, int end, int rows) {
+        StepTable steps = steps(StepType.SDE, count, Window.fixed(start, end), stride), exact = steps(StepType.SDE, count, Window.fixed(start, end), 1);
+        try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64)) {
+            var counted = new Counted(model);
+            Rollout wave = run(counted, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0), precise = run(model, exact, 1, CONDITIONS, TRAJECTORIES, BATCH, 0);
+            assertEquals(rows, counted.rows / BATCH, "forwards of a trajectory and its branches");
+            assertArrayEquals(bits(precise.latents), bits(wave.latents), "the trajectory itself is as before");
+            int n = steps.window();
+            for (int k = 0; k < n; k++) {
+                var jumps = new java.util.ArrayList<Integer>();
+                for (int i = start + k; i < count; i = next(i, count, stride)) {
+                    jumps.add(i);
+                }
+                float[] image = strides(model, steps, jumps, Arrays.copyOfRange(wave.latents, k * BATCH * N, (k + 1) * BATCH * N));
+                float[] ours = Arrays.copyOfRange(wave.images, (k + 1) * BATCH * N, (k + 2) * BATCH * N), theirs = Arrays.copyOfRange(precise.images, (k + 1) * BATCH * N, (k + 2) * BATCH * N);
+                assertArrayEquals(bits(image), bits(ours), "R_" + k);
+                double difference = 0, size = 0;
+                for (int i = 0; i < ours.length; i++) {
+                    difference += Math.pow(ours[i] - theirs[i], 2);
+                    size += Math.pow(theirs[i], 2);
+                }
+                assertTrue(difference < 0.05 * size, "R_" + k + " is an approximation, off by " + Math.sqrt(difference / size));
+            }
+        }
+    }
+
+    private static int next(int i, int count, int stride) {
+        do {
+            i++;
+        } while ((count - i) % stride != 0);
+        return i;
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0, 5", "2, 5"})
+    void withOtherNoiseOnlyThePureOdeBranchChanges(int start, int end) {
+        StepTable steps = steps("CPS", start, end);
+        try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64)) {
+            Rollout shared = run(model, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0), other = run(model, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0, Completions.OTHER_NOISE);
+            assertArrayEquals(bits(shared.latents), bits(other.latents));
+            for (int branch = 0; branch <= steps.window(); branch++) {
+                float[] a = Arrays.copyOfRange(shared.images, branch * BATCH * N, (branch + 1) * BATCH * N), b = Arrays.copyOfRange(other.images, branch * BATCH * N, (branch + 1) * BATCH * N);
+                assertEquals(branch != 1, Arrays.equals(a, b), "branch " + branch);
+                if (branch == 1) {
+                    try (var noise = new Single(model, steps, new float[BATCH * N], 1)) {
+                        kernels.initialNoise(stream, noise.x, noise.upload(MemorySegment.ofArray(TRAJECTORIES)), ~SEED, BATCH, N);
+                        assertArrayEquals(bits(ode(model, steps, 0, floats(noise.x, BATCH * N), 1)), bits(b), "the ODE from the other noise, from the first step on");
+                    }
+                }
             }
         }
     }
@@ -137,7 +245,7 @@ class WavefrontSamplerTest {
     }
 
     /** Deterministic steps from {@code first} to the end, a batch at a time. */
-    static float[] ode(GlyphModel model, StepTable steps, int first, float[] from, double guidance) {
+    static float[] ode(VelocityModel model, StepTable steps, int first, float[] from, double guidance) {
         try (var run = new Single(model, steps, from, guidance)) {
             for (int i = first; i < steps.steps(); i++) {
                 run.velocities(i);
@@ -147,7 +255,18 @@ class WavefrontSamplerTest {
         }
     }
 
-    static float[] replay(GlyphModel model, StepTable steps, int i, float[] before, float[] after, double guidance) {
+    /** One step of each of {@code jumps}, to the next of them. */
+    static float[] strides(VelocityModel model, StepTable steps, List<Integer> jumps, float[] from) {
+        try (var run = new Single(model, steps, from, 1)) {
+            for (int i : jumps) {
+                run.velocities(i);
+                kernels.step(stream, model.storage(), run.x, run.v, 0, 1, run.x, 0, 0, 0, run.table, run.rows(steps.completionRow(i)), 0, run.rows(0), SEED, BATCH, N);
+            }
+            return floats(run.x, BATCH * N);
+        }
+    }
+
+    static float[] replay(VelocityModel model, StepTable steps, int i, float[] before, float[] after, double guidance) {
         try (var run = new Single(model, steps, before, guidance)) {
             run.velocities(i);
             long logProb = run.upload(MemorySegment.ofArray(new float[BATCH]));
@@ -157,14 +276,60 @@ class WavefrontSamplerTest {
         }
     }
 
+    /** A model that counts what is asked of it. */
+    private static final class Counted implements VelocityModel {
+        final VelocityModel model;
+        int forwards, rows;
+
+        Counted(VelocityModel model) {
+            this.model = model;
+        }
+
+        @Override
+        public int latentSize() {
+            return model.latentSize();
+        }
+
+        @Override
+        public int conditionTokens() {
+            return model.conditionTokens();
+        }
+
+        @Override
+        public DType storage() {
+            return model.storage();
+        }
+
+        @Override
+        public int maxBatch() {
+            return model.maxBatch();
+        }
+
+        @Override
+        public void velocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+            forwards++;
+            rows += batch;
+            model.velocity(stream, latents, sigma, conditions, velocity, batch);
+        }
+
+        @Override
+        public void referenceVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+            throw new UnsupportedOperationException();
+        }
+
+        @Override
+        public void close() {
+        }
+    }
+
     /** One batch on the device, stepped by hand. */
     private static final class Single implements AutoCloseable {
         final java.util.List<DeviceMemory> memory = new java.util.ArrayList<>();
-        final GlyphModel model;
+        final VelocityModel model;
         final StepTable steps;
         final long x, v, u, table, words, none;
 
-        Single(GlyphModel model, StepTable steps, float[] from, double guidance) {
+        Single(VelocityModel model, StepTable steps, float[] from, double guidance) {
             this.model = model;
             this.steps = steps;
             x = upload(MemorySegment.ofArray(from));

@@ -10,6 +10,7 @@ import dev.turningpoint.credit.CreditMode;
 import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.reward.RewardMix;
+import dev.turningpoint.schedule.Schedule;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -155,6 +156,11 @@ class ConfigTest {
         "train.beta1: 1              | train.beta1 must be at least 0 and less than 1, is 1.0",
         "train.updates_per_iteration: 5 | train.updates_per_iteration 5 does not divide the 96 trajectories of an iteration",
         "sampler.window_end: 9       | sampler.window_end must be 1 to 8 (after window_start, at most steps), is 9",
+        "sampler.steps: 101          | sampler.steps must be 2 to 100, is 101",
+        "sampler.noise_level: [1, 2] | sampler.noise_level must be one number, or one for each of the 8 steps, is 2 numbers",
+        "sampler.noise_level: [a]    | sampler.noise_level must be a number, is 'a'",
+        "sampler.window_size: 3      | sampler.window_size is 3, and sampler.window_move none has no window to move; write random or sliding there, or 0 here",
+        "sampler.completion_stride: 0 | sampler.completion_stride must be 1 to 8, is 0",
         "sampler.noise_level: 1.5    | sampler.noise_level must be 0 to 1, is 1.5",
         "model.heads: 5              | model.heads 96 / 5 gives no head dimension of 32, 64 or 128",
         "model.name: sd4             | model.name 'sd4' is not a model; there is: glyph",
@@ -228,9 +234,23 @@ class ConfigTest {
     }
 
     @Test
+    void aWindowThatMovesNeedsASize() {
+        assertEquals("config.yaml:1: sampler.window_size must be 1 to 7 (the steps from window_start to window_end), is 0", complaint("sampler: {window_move: random}\n"));
+        assertEquals(3, read("sampler: {window_move: sliding, window_size: 3}").sampler().window());
+        assertEquals(List.of(0.5), read("sampler: {noise_level: 0.5}").sampler().noiseLevel());
+        RunConfig c = read("sampler: {steps: 3, window_end: 2, noise_level: [0.5, 1, 0.25]}");
+        assertEquals(c, read(c.toYaml()));
+        assertEquals(0.25, c.sampler().noiseLevelAt(2));
+        assertEquals(Schedule.flux(8, Schedule.fluxMu(96)).sigma(3), read("sampler: {schedule: flux}").rolloutSteps().schedule().sigma(3), "96 tokens of 4 x 4 pixels");
+        assertEquals(Schedule.sd3(20, 3).sigma(3), read("sampler: {schedule: sd3, shift: 3}\nevaluation: {steps: 20}").evaluationSteps().schedule().sigma(3));
+    }
+
+    @Test
     void trainingNeedsNoise() {
         assertThrows(ConfigException.class, () -> read("sampler: {type: ode}").requireExploration());
         assertThrows(ConfigException.class, () -> read("sampler: {noise_level: 0}").requireExploration());
+        assertThrows(ConfigException.class, () -> read("sampler: {steps: 3, window_end: 2, noise_level: [0.5, 0, 0.5]}").requireExploration());
+        read("sampler: {steps: 3, window_end: 2, noise_level: [0.5, 0.5, 0]}").requireExploration();
         assertThrows(ConfigException.class, () -> read("train: {group_size: 1}").requireExploration());
     }
 

@@ -175,6 +175,41 @@ class TrainerTest {
         assertEquals(3.0 * evaluations, seen.updates.getLast().get("network_evaluations"), "the count goes on after a resume");
     }
 
+    /** Windows, step types, schedules and completions of every kind: what the loss recomputes has the bits of the rollout. */
+    @ParameterizedTest
+    @ValueSource(strings = {"sampler.window_move=random sampler.window_size=2", "sampler.window_move=sliding sampler.window_size=1 sampler.window_every=1", "sampler.type=dance sampler.noise_level=0.3",
+        "sampler.type=sde sampler.noise_level=[0.3,0.5,0.7,0.9] sampler.schedule=sd3", "sampler.schedule=flux sampler.completion_stride=2", "compat=reference credit.balancing=trend",
+        "sampler.wave_memory=1 sampler.window_move=random sampler.window_size=1 sampler.guidance=2"})
+    void theRatioIsExactlyOneUnderEveryOption(String options) throws Exception {
+        var seen = new Recorder();
+        try (Trainer t = trainer(config((options + " train.iterations=3").split(" ")), Files.createTempDirectory(folder, "run"))) {
+            t.run(seen, () -> false);
+        }
+        for (int i = 0; i < 6; i++) {
+            double deviation = seen.updates.get(i).get("ratio_deviation_max");
+            assertTrue(i % 2 == 0 ? deviation == 0 : deviation > 0, "update " + i + " of " + options + ": " + deviation);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"train.iterations=2", "sampler.window_move=random sampler.window_size=2 train.iterations=2"})
+    void howMuchOfAWaveFitsInMemoryChangesNoBit(String options) throws Exception {
+        byte[] unlimited = null;
+        for (int memory = 0; memory <= 1; memory++) {          // a forward of 64 rows and parts of a quarter; then a forward of few rows and parts of few trajectories
+            RunConfig c = config((options + " sampler.wave_memory=" + memory).split(" "));
+            Path run = Files.createTempDirectory(folder, "memory");
+            try (Trainer t = trainer(c, run)) {
+                t.run(new Recorder(), () -> false);
+            }
+            byte[] got = Files.readAllBytes(run.resolve("checkpoint-000002.safetensors"));
+            assertTrue(memory == 0 || Trainer.rolloutRows(c, c.model().glyph()) < 64, "the limit splits the wave");
+            if (memory == 0) {
+                unlimited = got;
+            }
+            assertArrayEquals(unlimited, got, "wave_memory " + memory);
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"outcome", "incremental", "turning-point", "consistent-turning-point"})
     void rewardRises(String mode) throws Exception {
