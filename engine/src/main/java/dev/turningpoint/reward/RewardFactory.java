@@ -19,6 +19,11 @@ public interface RewardFactory {
      */
     Reward create(RewardSettings settings);
 
+    /** Options that say where scores come from and not what they are: a run that goes on may change them. */
+    default List<String> transport() {
+        return List.of();
+    }
+
     /** The kinds that a configuration can name, sorted. */
     static List<String> kinds() {
         return ServiceLoader.load(RewardFactory.class).stream().map(p -> p.get().kind()).sorted().toList();

@@ -142,6 +142,11 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
      */
     public RunConfig with(String... assignments) { return ConfigReader.override(this, List.of(assignments)); }
 
+    /** What decides the bits of the rewards, in place of {@link #reward}. */
+    RunConfig withoutTransport() {
+        return new RunConfig(preset, seed, device, compat, storage, model, sampler, credit, train, reward.withoutTransport(), data, evaluation, checkpoint, pretrain);
+    }
+
     /** This configuration as YAML that {@link ConfigReader} reads back to an equal one. */
     public String toYaml() { return ConfigWriter.write(this); }
 
@@ -331,6 +336,17 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
                 if (!(term.clipLow < term.clipHigh)) throw new ConfigException(key + ".clip_low", "must be less than clip_high " + term.clipHigh + ", is " + term.clipLow);
             });
             if (terms.values().stream().noneMatch(t -> t.role == Role.TRAIN)) throw new ConfigException("reward.terms", "has no reward of role train");
+        }
+
+        /** The same rewards, wherever their scores come from. */
+        Reward withoutTransport() {
+            var same = new LinkedHashMap<String, Term>();
+            terms.forEach((name, t) -> {
+                var options = new LinkedHashMap<>(t.options);
+                RewardFactory.of(t.kind).transport().forEach(options::remove);
+                same.put(name, new Term(t.kind, t.role, t.weight, t.normalize, t.clipLow, t.clipHigh, t.partial, options));
+            });
+            return new Reward(0, same);
         }
 
         /**

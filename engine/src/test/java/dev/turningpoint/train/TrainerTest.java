@@ -24,6 +24,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -246,6 +247,71 @@ class TrainerTest {
         assertArrayEquals(Files.readAllBytes(whole.resolve("result")), Files.readAllBytes(parts.resolve("result")));
         assertArrayEquals(Files.readAllBytes(whole.resolve("checkpoint-000004.safetensors")), Files.readAllBytes(parts.resolve("checkpoint-000004.safetensors")));
         assertFalse(Files.exists(parts.resolve("checkpoint-000001.safetensors")), "only the newest checkpoints stay");
+    }
+
+    /** A server that never answers: the run ends when it is asked to, and goes on to the bits of one that was not held up. */
+    @Test
+    void aRunThatWaitsForARewardCanBeStopped() throws Exception {
+        Path whole = Files.createTempDirectory(folder, "whole"), parts = Files.createTempDirectory(folder, "parts");
+        Trainer.Outcome uninterrupted, resumed;
+        try (Trainer t = trainer(config(), whole)) {
+            uninterrupted = t.run(new Recorder(), () -> false);
+        }
+        var calls = new AtomicInteger();
+        Reward stuck = new Reward() {
+            private final Brightness brightness = new Brightness(0);
+
+            @Override
+            public float[] score(RewardBatch batch) throws InterruptedException {
+                if (calls.incrementAndGet() > 5) Thread.sleep(1_000_000);   // within the second iteration
+                return brightness.score(batch);
+            }
+
+            @Override
+            public int pieceSize() {
+                return 16;
+            }
+
+            @Override
+            public int waitingCalls() {
+                return 2;
+            }
+        };
+        try (RewardMix mix = RewardMix.of("brightness", stuck, 1); Trainer t = new Trainer(device, config(), mix, PROMPTS, parts)) {
+            Trainer.Outcome stopped = t.run(new Recorder(), () -> calls.get() > 5);
+            assertFalse(stopped.complete());
+            assertEquals(1, stopped.iterations());
+        }
+        try (Trainer t = trainer(config(), parts)) {
+            assertTrue(t.resume());
+            resumed = t.run(new Recorder(), () -> false);
+        }
+        assertEquals(uninterrupted, resumed);
+        assertArrayEquals(Files.readAllBytes(whole.resolve("checkpoint-000004.safetensors")), Files.readAllBytes(parts.resolve("checkpoint-000004.safetensors")));
+    }
+
+    /** What is held out is shown and changes no bit of what is trained; a server that moved is the same reward. */
+    @Test
+    void aHeldOutRewardIsShownAndChangesNothing() throws Exception {
+        Path alone = Files.createTempDirectory(folder, "alone"), beside = Files.createTempDirectory(folder, "beside");
+        try (Trainer t = trainer(config("train.iterations=2"), alone)) {
+            t.run(new Recorder(), () -> false);
+        }
+        var held = new RewardMix.Term("held", b -> new float[] {7}, false, 1, RewardMix.Normalize.NONE, -5, 5, false);
+        var seen = new Recorder();
+        try (var mix = new RewardMix(List.of(held, new RewardMix.Term("brightness", new Brightness(0))), 2, false);
+             Trainer t = new Trainer(device, config("train.iterations=2"), mix, PROMPTS, beside)) {
+            t.run(seen, () -> false);
+        }
+        assertArrayEquals(Files.readAllBytes(alone.resolve("checkpoint-000002.safetensors")), Files.readAllBytes(beside.resolve("checkpoint-000002.safetensors")));
+        for (var metrics : seen.updates) {
+            assertEquals(5, metrics.get("reward_held"));
+            assertEquals(metrics.get("reward_brightness"), metrics.get("reward_avg"));
+        }
+        assertEquals(5, seen.evaluations.getFirst().get("eval/reward_held"));
+        assertEquals(seen.evaluations.getFirst().get("eval/reward_brightness"), seen.evaluations.getFirst().get("eval/reward_avg"), 1e-12);
+        assertEquals(config("reward.terms.web.kind=http", "reward.terms.web.options.url=http://a/", "reward.terms.web.options.field=x").withoutTransport(),
+                config("reward.terms.web.kind=http", "reward.terms.web.options.url=http://b/", "reward.terms.web.options.field=x", "reward.threads=3").withoutTransport());
     }
 
     /** Streams and events are used as they must be: whatever the order that the API leaves free, the bits are those of a run left to itself. */
