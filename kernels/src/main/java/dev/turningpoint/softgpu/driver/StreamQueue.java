@@ -31,7 +31,8 @@ final class StreamQueue {
     private boolean closed;
     private final Executor executor;
     private final Object finished = new Object();
-    private volatile int waiters;
+    /** The least sequence number that somebody asleep waits for. */
+    private volatile long awaited = Long.MAX_VALUE;
 
     StreamQueue(Context context, boolean blocking, boolean legacy) {
         this.context = context;
@@ -81,7 +82,7 @@ final class StreamQueue {
     }
 
     private Command slot() {
-        if (submitted - completed >= CAPACITY) await(submitted - CAPACITY + 1);
+        if (submitted - completed >= CAPACITY) await(submitted - CAPACITY / 2);   // one wait for many places
         int i = (int) (submitted & CAPACITY - 1);
         Command c = ring[i];
         return c != null ? c : (ring[i] = new Command(false));
@@ -244,15 +245,15 @@ final class StreamQueue {
     private void awaitAsleep(long sequence) {
         boolean interrupted = false;
         synchronized (finished) {
-            waiters++;
-            while (completed < sequence) {
+            while (true) {
+                if (sequence < awaited) awaited = sequence;   // before it is looked whether it has come
+                if (completed >= sequence) break;
                 try {
                     finished.wait();
                 } catch (InterruptedException e) {
                     interrupted = true;  // the device cannot be interrupted
                 }
             }
-            waiters--;
         }
         if (interrupted) Thread.currentThread().interrupt();
     }
@@ -303,8 +304,9 @@ final class StreamQueue {
                     c.forget();
                     completed = ++done;
                     if (order != null) order.leave(StreamQueue.this);
-                    if (waiters != 0) {
+                    if (done >= awaited) {
                         synchronized (finished) {
+                            awaited = Long.MAX_VALUE;   // who waits for more says so again
                             finished.notifyAll();
                         }
                     }

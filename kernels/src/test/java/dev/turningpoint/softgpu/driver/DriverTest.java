@@ -14,10 +14,12 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -205,6 +207,20 @@ class DriverTest {
         ok(cuMemcpyDtoHAsync_v2(back, a, 1000, s));
         ok(cuStreamQuery(s));
         for (int i = 0; i < 125; i++) assertEquals(i % 100, back.getAtIndex(JAVA_LONG, i));
+    }
+
+    /** Who is far ahead of the device waits for many places in the queue at once, not for each. */
+    @Test
+    void whoRunsAheadOfTheDeviceSleepsSeldom() {
+        var s = stream(1);
+        int commands = 6000;
+        var work = host(() -> LockSupport.parkNanos(1_000));
+        var threads = ManagementFactory.getThreadMXBean();
+        long self = Thread.currentThread().threadId(), before = threads.getThreadInfo(self).getWaitedCount();
+        for (int i = 0; i < commands; i++) ok(cuLaunchHostFunc(s, work, MemorySegment.NULL));
+        ok(cuStreamSynchronize(s));
+        long waits = threads.getThreadInfo(self).getWaitedCount() - before;
+        assertTrue(waits <= 20, waits + " waits for " + commands + " commands");
     }
 
     @Test
