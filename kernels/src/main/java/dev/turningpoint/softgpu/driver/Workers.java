@@ -17,8 +17,12 @@ final class Workers {
     static final long SPIN_NANOS = Long.getLong("turningpoint.software.spin", 20_000);
     /** A task that takes less than this is not worth waking anybody. */
     private static final float ALONE_NANOS = 10_000;
-    /** A chunk should take about this: long against the counter, short against the imbalance at the end. */
-    private static final float CHUNK_NANOS = 8_000;
+    /** A portion should take about this: long against taking it, short against the imbalance at the end. */
+    private static final float PORTION_NANOS = 8_000;
+    /** Each thread's share is of no fewer portions, where there are as many pieces. */
+    private static final int LEAST_PORTIONS = 4;
+    /** Portions of a task of which nothing is known yet. */
+    private static final int FIRST_PORTIONS = 1024;
 
     private static final VarHandle JOBS = MethodHandles.arrayElementVarHandle(Job[].class);
     /** Places of running jobs; a stream's job keeps its place while it lives. */
@@ -38,13 +42,17 @@ final class Workers {
         workers = all;
     }
 
-    /** One stream's way to the pool: opened for one task after the other. */
+    /**
+     * One stream's way to the pool: opened for one task after the other. A task's pieces are cut into portions, and each thread begins with an equal share of neighbouring ones. It takes
+     * them from the front; when none are left, it takes the back half of the largest share that there is. So blocks may take as unequal times as they like.
+     */
     static final class Job {
-        private static final VarHandle NEXT, ACTIVE;
+        private static final VarHandle ACTIVE, SHARE = MethodHandles.arrayElementVarHandle(long[].class);
+        /** Distance between shares, in longs: threads do not write to each other's cache lines. */
+        private static final int APART = 16;
 
         static {
             try {
-                NEXT = MethodHandles.lookup().findVarHandle(Job.class, "next", long.class);
                 ACTIVE = MethodHandles.lookup().findVarHandle(Job.class, "active", int.class);
             } catch (ReflectiveOperationException e) {
                 throw new ExceptionInInitializerError(e);
@@ -53,9 +61,10 @@ final class Workers {
 
         private final int place;
         private Task task;
-        private long total, chunk;
+        private long total, portion;
+        /** Each thread's share: the number of its first portion in the upper half, of the one behind its last in the lower. The stream's thread has the first. */
+        private final long[] shares = new long[(THREADS + 1) * APART];
         private volatile boolean open;
-        private volatile long next;
         /** Workers that are looking at the fields; while it is not 0 they do not change. */
         private volatile int active;
         private volatile int fault;
@@ -91,19 +100,20 @@ final class Workers {
             }
             this.task = task;
             this.total = total;
-            long fair = Math.max(1, total / (THREADS * 8L));
-            chunk = known > 0 ? Math.max(fair, Math.min((total + THREADS - 1) / THREADS, (long) (CHUNK_NANOS / known))) : fair;
+            long most = known > 0 ? (long) (PORTION_NANOS / known) : total / FIRST_PORTIONS, fair = total / (LEAST_PORTIONS * THREADS);
+            portion = Math.max(Math.max(1, Math.min(most, fair)), total / Integer.MAX_VALUE + 1);
+            long portions = (total + portion - 1) / portion;
+            for (int t = 0; t < THREADS; t++) SHARE.set(shares, (t + 1) * APART, portions * t / THREADS << 32 | portions * (t + 1) / THREADS);
             fault = 0;
             failure = null;
-            next = 0;
             open = true;
-            long wanted = (total + chunk - 1) / chunk - 1;
+            long wanted = portions - 1;
             for (Worker w : workers) {
                 if (wanted <= 0) break;
                 if (w.asleep) LockSupport.unpark(w);
                 wanted--;
             }
-            help(self, true);
+            help(self, 0);
             open = false;
             if (active != 0) awaitOthers();
             this.task = null;
@@ -128,37 +138,65 @@ final class Workers {
             }
         }
 
-        /** Takes chunks until there are none; false if there was none at all. */
-        private boolean help(ComputeThread self, boolean measure) {
-            boolean helped = false;
+        /** Takes portions until there are none; false if there was none at all. */
+        private boolean help(ComputeThread self, int own) {
             Task task = this.task;
-            long total = this.total, chunk = this.chunk;
+            long total = this.total, portion = this.portion, pieces = 0, start = own == 0 ? System.nanoTime() : 0;
             while (fault == 0) {
-                long first = (long) NEXT.getAndAdd(this, chunk);
-                if (first >= total) break;
-                helped = true;
-                long end = Math.min(total, first + chunk);
+                long share = (long) SHARE.getVolatile(shares, (own + 1) * APART);
+                if (left(share) == 0) {
+                    if (!takeHalf(own)) break;
+                    continue;
+                }
+                if (!SHARE.compareAndSet(shares, (own + 1) * APART, share, share + (1L << 32))) continue;
+                long first = (share >>> 32) * portion, end = Math.min(total, first + portion);
                 try {
-                    long start = measure ? System.nanoTime() : 0;
                     int code = task.run(self, first, end);
                     if (code != 0) fault = code;
-                    if (measure) {
-                        measured(task, System.nanoTime() - start, end - first);
-                        measure = false;
-                    }
                 } catch (Throwable e) {
                     failure = e;
                     fault = -1;
                 }
+                pieces += end - first;
             }
-            return helped;
+            if (own == 0 && pieces > 0) measured(task, System.nanoTime() - start, pieces);
+            return pieces > 0;
         }
 
-        boolean tryHelp(ComputeThread self) {
+        /** Whether there is work for another thread: not where what is left has been taken and takes its time. */
+        private boolean anyLeft() {
+            for (int t = 0; open && t < THREADS; t++) if (left((long) SHARE.getVolatile(shares, (t + 1) * APART)) > 0) return true;
+            return false;
+        }
+
+        private static int left(long share) { return (int) share - (int) (share >>> 32); }
+
+        /** The back half of the largest share becomes this thread's, whose own is used up; false if all are. */
+        private boolean takeHalf(int own) {
+            while (true) {
+                int from = 0, most = 0;
+                long largest = 0;
+                for (int t = 0; t < THREADS; t++) {
+                    long share = (long) SHARE.getVolatile(shares, (t + 1) * APART);
+                    if (left(share) > most) {
+                        from = t;
+                        most = left(share);
+                        largest = share;
+                    }
+                }
+                if (most == 0) return false;
+                int end = (int) largest, middle = end - (most + 1) / 2;
+                if (!SHARE.compareAndSet(shares, (from + 1) * APART, largest, largest >>> 32 << 32 | middle)) continue;
+                SHARE.setVolatile(shares, (own + 1) * APART, (long) middle << 32 | end);
+                return true;
+            }
+        }
+
+        boolean tryHelp(Worker self) {
             if (!open) return false;
             ACTIVE.getAndAdd(this, 1);
             try {
-                return open && help(self, false);
+                return open && help(self, self.index + 1);
             } finally {
                 if ((int) ACTIVE.getAndAdd(this, -1) == 1) {
                     Thread w = waiter;
@@ -174,10 +212,12 @@ final class Workers {
     }
 
     private static final class Worker extends ComputeThread {
+        final int index;
         volatile boolean asleep;
 
         Worker(int index) {
             super("software-gpu-worker-" + index);
+            this.index = index;
         }
 
         @Override
@@ -190,7 +230,7 @@ final class Workers {
                     Thread.onSpinWait();
                 } else {
                     asleep = true;
-                    if (!anyOpen()) LockSupport.park(Workers.class);
+                    if (!anyLeft()) LockSupport.park(Workers.class);
                     asleep = false;
                     idleSince = System.nanoTime();
                 }
@@ -206,10 +246,10 @@ final class Workers {
             return helped;
         }
 
-        private static boolean anyOpen() {
+        private static boolean anyLeft() {
             for (int i = 0, n = jobsEnd; i < n; i++) {
                 Job job = (Job) JOBS.getVolatile(jobs, i);
-                if (job != null && job.open) return true;
+                if (job != null && job.anyLeft()) return true;
             }
             return false;
         }

@@ -2,13 +2,17 @@ package dev.turningpoint.softgpu.driver;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.ArrayList;
 import java.util.SplittableRandom;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Every piece of a task runs exactly once, and a task is over when its run returns, however many streams share the workers. */
 @Timeout(60)
@@ -39,6 +43,55 @@ class WorkersTest {
 
         @Override
         public void nanosPerPiece(float nanos) { }
+    }
+
+    /** One piece waits until all others have run: it holds up none of them, wherever it is and whatever is known of the task. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 300, 500, 501, 998, 999})
+    void oneLongPieceHoldsUpNoOther(int longPiece) throws Exception {
+        assumeTrue(Workers.THREADS > 1, "one thread alone can only wait");
+        int total = 1000;
+        for (float nanos : new float[] {0, 1e6f}) {
+            var others = new CountDownLatch(total - 1);
+            var runs = new AtomicIntegerArray(total);
+            var stream = new ComputeThread("test-stream") {
+                @Override
+                public void run() {
+                    var job = new Workers.Job();
+                    job.run(this, new Task() {
+                        @Override
+                        public int run(ComputeThread thread, long first, long end) {
+                            for (int i = (int) first; i < end; i++) {
+                                runs.incrementAndGet(i);
+                                if (i != longPiece) others.countDown();
+                                else await(others);
+                            }
+                            return 0;
+                        }
+
+                        @Override
+                        public float nanosPerPiece() { return nanos; }
+
+                        @Override
+                        public void nanosPerPiece(float nanos) { }
+                    }, total);
+                    job.close();
+                    release();
+                }
+            };
+            stream.start();
+            stream.join(20_000);
+            assertTrue(!stream.isAlive(), others.getCount() + " pieces wait for piece " + longPiece);
+            for (int i = 0; i < total; i++) assertEquals(1, runs.get(i));
+        }
+    }
+
+    private static void await(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     @Test
