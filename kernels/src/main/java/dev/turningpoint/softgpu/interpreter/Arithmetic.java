@@ -250,7 +250,11 @@ final class Arithmetic {
             case "add", "addc", "sub", "subc" -> sum(i, o, t);
             case "mul", "mad", "madc" -> product(i, o, t);
             case "mul24" -> binary(i, o, t, t, t, (a, b) -> product24(i, a, b, signed));
-            case "mad24" -> ternary(i, o, t, t, t, t, (a, b, c) -> product24(i, a, b, signed) + c);
+            case "mad24" -> {
+                if (!i.has("sat")) yield ternary(i, o, t, t, t, t, (a, b, c) -> product24(i, a, b, signed) + c);
+                if (!i.has("hi") || t != PtxType.S32) throw o.refuse(i, "");
+                yield ternary(i, o, t, t, t, t, (a, b, c) -> Math.clamp(product24(i, a, b, true) + number(c, t), Integer.MIN_VALUE, Integer.MAX_VALUE));
+            }
             case "sad" -> ternary(i, o, t, t, t, t, (a, b, c) -> {
                 boolean less = signed ? number(a, t) < number(b, t) : Long.compareUnsigned(a, b) < 0;
                 return c + (less ? b - a : a - b);

@@ -16,8 +16,6 @@ import java.util.function.UnaryOperator;
 
 /** Runs random kernels compiled and interpreted on the same inputs and compares every register of every thread and all the memory they wrote. */
 final class Fuzzer {
-    /** One kernel of so many is compiled with LLVM's full effort, as a user's kernels are; the others without, since that is where the time goes. */
-    private static final int THOROUGH = 16;
     /** Bytes behind each array, for code with a planted mistake to go astray in. */
     private static final int BEHIND = 1 << 14;
 
@@ -68,7 +66,7 @@ final class Fuzzer {
 
     /** Declarations, and what makes the kernel defined: addresses, loop counters, exchanges. */
     private static boolean isKept(String line) {
-        return line.startsWith(".") || line.startsWith("ret") || line.startsWith("{") || line.startsWith("}") || line.matches(".*%[abct]\\d.*") || line.contains("%p4") || line.startsWith("bar");
+        return line.startsWith(".") || line.startsWith("ret") || line.startsWith("{") || line.startsWith("}") || line.matches(".*%[abctjsz]\\d.*") || line.contains("%p4") || line.contains("param") || line.startsWith("call") || line.startsWith("bar");
     }
 
     private boolean differs(String kernel, UnaryOperator<String> translated) {
@@ -86,7 +84,7 @@ final class Fuzzer {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment in = arena.allocate(generated.valueBytes() + BEHIND, 64).asSlice(0, generated.valueBytes());
             for (int n = 0; n < registers; n++)
-                for (int t = 0; t < KernelGenerator.GRID * threads; t++) write(in, generated.offset(n, t), KernelGenerator.kind(n), Inputs.bits(random, KernelGenerator.kind(n)));
+                for (int t = 0; t < KernelGenerator.GRID * threads; t++) if (generated.uses(n) || generated.offset(n, t) < KernelGenerator.READABLE) write(in, generated.offset(n, t), KernelGenerator.kind(n), Inputs.bits(random, KernelGenerator.kind(n)));
             MemorySegment[] out = new MemorySegment[2], memory = new MemorySegment[2];
             long filling = random.nextLong();
             for (int e = 0; e < 2; e++) {
@@ -94,11 +92,12 @@ final class Fuzzer {
                 memory[e] = arena.allocate(generated.memoryBytes() + BEHIND, 64).asSlice(0, generated.memoryBytes());
                 var same = new Random(filling);
                 for (long at = 0; at < memory[e].byteSize(); at += 8) memory[e].set(ValueLayout.JAVA_LONG, at, same.nextLong());
+                memory[e].set(ValueLayout.JAVA_INT, KernelGenerator.FLOAT_COUNTER, 0);
             }
             int n = random.nextInt(100);
             PtxModule module = PtxParser.parse("fuzz", kernel);
             Launch.interpret(module, "f", grid, block, 0, in, out[1], memory[1], n);   // first: it looks at every address before it touches it
-            int fault = Launch.runOnce(module, "f", grid, block, seed % THOROUGH != 0, translated, in, out[0], memory[0], n);
+            int fault = Launch.runOnce(module, "f", grid, block, translated, in, out[0], memory[0], n);
             if (fault != 0) return "compiled code faults: " + CompiledKernel.faultText(fault);
             return differenceOf(in, out, memory);
         }

@@ -23,7 +23,7 @@ final class Inputs {
     /** The bits of one input register. */
     static long bits(Random r, KernelGenerator.Kind kind) {
         return switch (kind) {
-            case B32, UNIFORM, INDEX, B64 -> switch (r.nextInt(6)) {
+            case B32, UNIFORM, INDEX, B64, B16 -> switch (r.nextInt(6)) {
                 case 0 -> r.nextInt(64);
                 case 1 -> -r.nextInt(64);
                 case 2 -> 1L << r.nextInt(64);

@@ -1,7 +1,15 @@
 package dev.turningpoint.softgpu.fuzz;
 
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * PTX text from a random sequence: every thread loads its registers, computes on them through branches, loops, jump tables, predicates, memory and exchanges with
@@ -9,6 +17,9 @@ import java.util.Random;
  * named), shared memory is written and read between barriers, threads write memory of their own, and what they write together is written by operations whose order
  * does not matter. Floats never turn into integers by their bits, nor do they give their sign away, so that the bits of a NaN, which no manual fixes, stay where
  * they are told apart.
+ *
+ * <p>Each kernel has some kinds of registers, operations and statements only, drawn anew: what is left meets more often, and LLVM has less to do (swarm testing;
+ * Groce et al., ISSTA 2012).
  */
 final class KernelGenerator {
     /**
@@ -16,7 +27,7 @@ final class KernelGenerator {
      * finds out about them has to be right; {@code ESTIMATE} holds results of approximate operations, each beside the {@code OPERAND} it came from.
      */
     enum Kind {
-        B32("b32", "%r", 5), UNIFORM("b32", "%u", 2), INDEX("b32", "%i", 2), B64("b64", "%q", 3), F32("f32", "%f", 4), F64("f64", "%d", 3), F16("b16", "%h", 2), BF16("b16", "%g", 2),
+        B32("b32", "%r", 5), UNIFORM("b32", "%u", 2), INDEX("b32", "%i", 2), B64("b64", "%q", 3), F32("f32", "%f", 4), F64("f64", "%d", 3), B16("b16", "%e", 2), F16("b16", "%h", 2), BF16("b16", "%g", 2),
         F16X2("b32", "%v", 2), BF16X2("b32", "%w", 2), ESTIMATE("f32", "%x", APPROXIMATE.length), OPERAND("f32", "%y", APPROXIMATE.length);
 
         final String type, prefix;
@@ -36,47 +47,18 @@ final class KernelGenerator {
     static final String[] APPROXIMATE = {"ex2.approx.f32", "ex2.approx.ftz.f32", "lg2.approx.f32", "lg2.approx.ftz.f32", "sin.approx.f32", "cos.approx.f32", "rsqrt.approx.f32", "rsqrt.approx.ftz.f32",
         "rcp.approx.f32", "rcp.approx.ftz.f32", "sqrt.approx.f32", "sqrt.approx.ftz.f32", "tanh.approx.f32"};
 
-    /**
-     * Each letter of a form after the opcode is an operand: r b32, q b64, f f32, d f64, h f16, g bf16, v f16x2, w bf16x2, p predicate, s shift amount or bit position, l truth table;
-     * the first is the result.
-     */
-    private static final String[] FORMS = {
-        "add.s32 rrr", "sub.s32 rrr", "mul.lo.s32 rrr", "mul.hi.s32 rrr", "mul.hi.u32 rrr", "mad.lo.s32 rrrr", "mad.hi.s32 rrrr", "mad.hi.u32 rrrr", "mul24.lo.s32 rrr", "mul24.lo.u32 rrr",
-        "sad.s32 rrrr", "sad.u32 rrrr", "div.s32 rrr", "div.u32 rrr", "rem.s32 rrr", "rem.u32 rrr", "abs.s32 rr", "neg.s32 rr", "min.s32 rrr", "max.s32 rrr", "min.u32 rrr", "max.u32 rrr",
-        "add.sat.s32 rrr", "sub.sat.s32 rrr", "popc.b32 rr", "clz.b32 rr", "brev.b32 rr", "bfind.s32 rr", "bfind.u32 rr", "bfind.shiftamt.u32 rr", "bfind.shiftamt.s32 rr",
-        "shl.b32 rrs", "shr.s32 rrs", "shr.u32 rrs", "shf.l.wrap.b32 rrrs", "shf.r.wrap.b32 rrrs", "shf.l.clamp.b32 rrrs", "shf.r.clamp.b32 rrrs", "bfe.s32 rrss", "bfe.u32 rrss", "bfi.b32 rrrss",
-        "prmt.b32 rrrr", "dp4a.u32.u32 rrrr", "dp4a.s32.s32 rrrr", "and.b32 rrr", "or.b32 rrr", "xor.b32 rrr", "not.b32 rr", "cnot.b32 rr", "selp.b32 rrrp",
-        "add.s64 qqq", "sub.s64 qqq", "mul.lo.s64 qqq", "mul.hi.s64 qqq", "mul.hi.u64 qqq", "mad.lo.s64 qqqq", "div.s64 qqq", "div.u64 qqq", "rem.s64 qqq", "rem.u64 qqq", "min.s64 qqq", "max.u64 qqq",
-        "abs.s64 qq", "neg.s64 qq", "popc.b64 rq", "clz.b64 rq", "brev.b64 qq", "bfind.u64 rq", "bfind.s64 rq", "shl.b64 qqs", "shr.s64 qqs", "shr.u64 qqs", "and.b64 qqq", "or.b64 qqq", "xor.b64 qqq",
-        "not.b64 qq", "bfe.u64 qqss", "bfe.s64 qqss", "bfi.b64 qqqss", "mul.wide.s32 qrr", "mul.wide.u32 qrr", "mad.wide.s32 qrrq", "mad.wide.u32 qrrq", "selp.b64 qqqp",
-        "cvt.s64.s32 qr", "cvt.u64.u32 qr", "cvt.u32.u64 rq", "cvt.s32.s8 rr", "cvt.s32.s16 rr", "cvt.u32.u8 rr", "cvt.u32.u16 rr", "cvt.s64.s8 qr", "cvt.sat.s32.s64 rq", "cvt.sat.u32.s64 rq", "cvt.sat.s32.u32 rr",
-        "lop3.b32 rrrrl", "lop3.b32 rrrrl", "szext.clamp.s32 rrs", "szext.wrap.u32 rrs", "bmsk.clamp.b32 rss", "dp2a.lo.s32.s32 rrrr", "dp2a.hi.u32.s32 rrrr", "prmt.b32.f4e rrrr", "slct.b32.s32 rrrr", "set.lt.s32.s32 rrr",
-        "set.ge.u32.f32 rff", "not.pred pp", "and.pred ppp", "or.pred ppp", "xor.pred ppp", "mad.lo.s64 qqqq", "mul24.hi.s32 rrr", "mad24.lo.s32 rrrr",
-        "add.rn.f32 fff", "sub.rn.f32 fff", "mul.rn.f32 fff", "fma.rn.f32 ffff", "add.ftz.f32 fff", "mul.ftz.f32 fff", "fma.rn.ftz.f32 ffff", "add.sat.f32 fff", "fma.rn.sat.f32 ffff", "div.rn.f32 fff",
-        "div.rn.ftz.f32 fff", "rcp.rn.f32 ff", "sqrt.rn.f32 ff", "sqrt.rn.ftz.f32 ff", "abs.f32 ff", "neg.f32 ff", "abs.ftz.f32 ff", "min.f32 fff", "max.f32 fff", "min.NaN.f32 fff", "max.ftz.f32 fff",
-        "add.rz.f32 fff", "add.rm.f32 fff", "add.rp.f32 fff", "mul.rz.f32 fff", "mul.rp.f32 fff", "fma.rz.f32 ffff", "fma.rm.f32 ffff", "selp.f32 fffp", "cvt.rni.f32.f32 ff", "cvt.rzi.f32.f32 ff", "cvt.rmi.f32.f32 ff",
-        "cvt.rpi.f32.f32 ff", "cvt.sat.f32.f32 ff", "cvt.rn.f32.s32 fr", "cvt.rn.f32.u32 fr", "cvt.rz.f32.s32 fr", "cvt.rn.f32.s64 fq", "cvt.rn.f32.u64 fq", "cvt.rni.s32.f32 rf", "cvt.rzi.s32.f32 rf",
-        "cvt.rmi.s32.f32 rf", "cvt.rpi.u32.f32 rf", "cvt.rzi.u32.f32 rf", "cvt.rzi.s64.f32 qf", "cvt.rzi.u64.f32 qf", "cvt.rzi.ftz.s32.f32 rf", "cvt.f64.f32 df", "cvt.rn.f32.f64 fd", "cvt.rz.f32.f64 fd", "cvt.rp.f32.f64 fd",
-        "add.rn.f64 ddd", "sub.rn.f64 ddd", "mul.rn.f64 ddd", "fma.rn.f64 dddd", "div.rn.f64 ddd", "rcp.rn.f64 dd", "sqrt.rn.f64 dd", "abs.f64 dd", "neg.f64 dd", "min.f64 ddd", "max.f64 ddd", "selp.f64 dddp",
-        "add.rz.f64 ddd", "mul.rm.f64 ddd", "fma.rp.f64 dddd", "div.rz.f64 ddd", "sqrt.rm.f64 dd", "slct.f32.s32 fffr", "div.rz.f32 fff", "sqrt.rp.f32 ff",
-        "rcp.rm.f32 ff", "testp.finite.f32 pf", "testp.subnormal.f32 pf", "testp.number.f64 pd", "cvt.rn.f64.s32 dr", "cvt.rn.f64.u64 dq", "cvt.rn.f64.s64 dq", "cvt.rzi.s32.f64 rd", "cvt.rni.s64.f64 qd", "cvt.rzi.u32.f64 rd", "cvt.rmi.f64.f64 dd",
-        "cvt.rn.f16.f32 hf", "cvt.f32.f16 fh", "cvt.rn.bf16.f32 gf", "add.f16 hhh", "sub.f16 hhh", "mul.f16 hhh", "fma.rn.f16 hhhh", "min.f16 hhh", "max.f16 hhh", "neg.f16 hh", "abs.f16 hh",
-        "fma.rn.relu.f16 hhhh", "fma.rn.relu.bf16 gggg", "fma.rn.sat.f16 hhhh", "add.sat.f16 hhh", "mul.sat.f16 hhh", "min.NaN.f16 hhh", "max.NaN.bf16 ggg",
-        "add.f16x2 vvv", "sub.f16x2 vvv", "mul.f16x2 vvv", "fma.rn.f16x2 vvvv", "fma.rn.relu.f16x2 vvvv", "min.f16x2 vvv", "max.NaN.f16x2 vvv", "neg.f16x2 vv", "abs.f16x2 vv", "cvt.rn.f16x2.f32 vff",
-        "fma.rn.bf16x2 wwww", "min.bf16x2 www", "max.NaN.bf16x2 www", "neg.bf16x2 ww", "abs.bf16x2 ww", "cvt.rn.bf16x2.f32 wff", "cvt.rn.relu.bf16x2.f32 wff", "cvt.rz.bf16x2.f32 wff",
-        "cvt.rz.f16.f32 hf", "cvt.rp.f16.f32 hf", "cvt.rn.relu.bf16.f32 gf", "cvt.rz.bf16.f32 gf", "cvt.rn.f16.f64 hd", "cvt.f64.f16 dh", "cvt.rn.f16.u32 hr", "cvt.rni.s32.f16 rh", "cvt.sat.f16.f32 hf",
-        "fma.rn.bf16 gggg", "min.bf16 ggg", "max.bf16 ggg", "neg.bf16 gg", "abs.bf16 gg", "cvt.rn.f16.s32 hr", "cvt.rzi.s32.f16 rh",
-    };
-    /** Forms whose operands are all b32, for registers that are uniform or go in steps. */
-    private static final String[] EVEN_FORMS = {"add.s32 rrr", "sub.s32 rrr", "mul.lo.s32 rrr", "mad.lo.s32 rrrr", "shl.b32 rrs", "shr.u32 rrs", "shr.s32 rrs", "and.b32 rrr", "or.b32 rrr", "xor.b32 rrr", "min.s32 rrr", "max.u32 rrr",
-        "div.u32 rrr", "rem.s32 rrr", "selp.b32 rrrp", "neg.s32 rr", "abs.s32 rr", "popc.b32 rr", "cvt.s32.s16 rr", "bfe.u32 rrss", "mul.hi.u32 rrr"};
     private static final String[] COMPARE_FLOAT = {"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
     private static final String[] COMPARE = {"eq", "ne", "lt", "le", "gt", "ge"};
-    private static final int PREDICATES = 4, COUNTERS = 16, CELL_BYTES = 64, READ_MASK = 63;
-    private static final int[][] BLOCKS = {{32, 1}, {64, 1}, {96, 1}, {45, 1}, {17, 1}, {8, 4}, {16, 3}, {5, 7}};
-    private static final int[] SIZES = {2, 2, 3, 4, 5, 8, 24};   // statements of a part at most: most kernels are small, since LLVM takes its time for each line
+    private static final int PREDICATES = 4, CELL_BYTES = 64, READ_MASK = 63;
+    private static final int[][] BLOCKS = {{32, 1}, {32, 1}, {64, 1}, {64, 1}, {32, 2}, {96, 1}, {8, 4}, {16, 4}, {45, 1}, {17, 1}, {16, 3}, {5, 7}};
+    private static final int[] SIZES = {1, 1, 2, 2, 2, 3, 3, 3, 4, 5};   // statements of a part at most: most kernels are small, since LLVM takes its time for each line
 
-    static final int GRID = 2;
+    /** Operations on a counter that several threads do in any order. */
+    static final String[] SUMS = {"add.u32", "min.s32", "max.u32", "and.b32", "or.b32", "xor.b32", "max.s32", "min.u32"};
+
+    static final int GRID = 2, COUNTERS = 16, FLOAT_COUNTER = 40;
+    /** Bytes of {@code in} that kernels read at random. */
+    static final int READABLE = 5000;
 
     private final Random random;
     private final int blockX, blockY, threads;
@@ -84,9 +66,20 @@ final class KernelGenerator {
     private final boolean together;
     private final StringBuilder text = new StringBuilder();
     private final BitSet used = new BitSet();
-    private boolean local, shared, rows, cells;
+    private final Map<String, Integer> shared = new LinkedHashMap<>();   // arrays and their bytes
+    private final Exchanges exchanges;
+    private final List<String> functions = new ArrayList<>();
+    private boolean local, cells, constants;
     private int labels;
     private final String kernel;
+
+    // what this kernel is made of
+    private final int[] registersOf = new int[Kind.values().length];
+    private String[] forms;
+    private final List<Statement> statements = new ArrayList<>();
+    private boolean inFunction;
+
+    private enum Statement { OPERATION, COMPARE, BRANCH, LOOP, TABLE, LOAD, STORE, LOCAL, ESTIMATE, EVEN, AMONG, CALL }
 
     KernelGenerator(Random random) {
         this.random = random;
@@ -94,8 +87,105 @@ final class KernelGenerator {
         blockX = block[0];
         blockY = block[1];
         threads = blockX * blockY;
-        together = random.nextInt(8) == 0;
+        together = random.nextInt(16) == 0;
+        exchanges = new Exchanges(this, random);
+        selection();
         kernel = module();
+    }
+
+    /** Draws what kinds of registers, operations and statements the kernel has. */
+    private void selection() {
+        boolean all = random.nextInt(24) == 0;
+        for (Kind k : Kind.values())
+            registersOf[k.ordinal()] = switch (k) {
+                case B32 -> 2 + random.nextInt(k.count - 1);
+                case UNIFORM, INDEX -> 1 + random.nextInt(k.count);
+                case ESTIMATE, OPERAND -> k.count;
+                default -> all || random.nextInt(3) == 0 ? k == Kind.B16 ? 2 : 1 + random.nextInt(k.count) : 0;
+            };
+        forms = formsOf(all);
+        for (Statement s : Statement.values()) {
+            int share = switch (s) { case OPERATION -> 10; case COMPARE -> 2; case EVEN -> random.nextInt(5); default -> all ? 1 : random.nextInt(3) == 0 ? 2 : 0; };
+            if (s == Statement.ESTIMATE && registersOf[Kind.F32.ordinal()] == 0 || s == Statement.CALL && random.nextInt(3) > 0) share = 0;
+            for (int n = 0; n < share; n++) statements.add(s);
+        }
+        if (statements.contains(Statement.CALL)) for (int n = random.nextInt(2); n >= 0; n--) function();
+    }
+
+    /** The forms whose registers the kernel has, or some of them. */
+    private String[] formsOf(boolean all) {
+        List<String> possible = new ArrayList<>();
+        for (String f : Forms.ALL) if (isPossible(f)) possible.add(f);
+        Collections.shuffle(possible, random);
+        int most = all || random.nextInt(4) == 0 ? possible.size() : 4 + random.nextInt(12);
+        return possible.subList(0, Math.min(most, possible.size())).toArray(new String[0]);
+    }
+
+    private boolean isPossible(String form) {
+        for (String instruction : form.split(";"))
+            for (char c : instruction.substring(instruction.indexOf(' ') + 1).toCharArray()) {
+                Kind k = switch (c) { case 'q' -> Kind.B64; case 'e' -> Kind.B16; case 'f' -> Kind.F32; case 'd' -> Kind.F64; case 'h' -> Kind.F16; case 'g' -> Kind.BF16; case 'v' -> Kind.F16X2; case 'w' -> Kind.BF16X2; default -> Kind.B32; };
+                if (registersOf[k.ordinal()] == 0) return false;
+            }
+        return true;
+    }
+
+    /** A function of integers that kernels, and functions after it, call. */
+    private void function() {
+        String name = "part" + functions.size(), outer = text.toString();
+        BitSet outerUsed = (BitSet) used.clone();
+        text.setLength(0);
+        int[] outerRegisters = registersOf.clone();
+        List<Statement> outerStatements = List.copyOf(statements);
+        String[] outerForms = forms;
+        for (Kind k : Kind.values()) registersOf[k.ordinal()] = k == Kind.B32 ? 2 : k == Kind.B64 ? 1 : 0;
+        forms = formsOf(false);
+        inFunction = true;
+        statements.clear();
+        statements.addAll(List.of(Statement.OPERATION, Statement.OPERATION, Statement.COMPARE, Statement.BRANCH, Statement.LOOP));
+        if (!functions.isEmpty()) statements.add(Statement.CALL);
+        text.append(".func (.param .b32 back) ").append(name).append("(.param .b32 first, .param .b64 second)\n{\n");
+        declarations();
+        line("ld.param.b32 %r0, [first]");
+        line("ld.param.b64 %q0, [second]");
+        line("cvt.u32.u64 %r1, %q0");
+        for (int p = 0; p < PREDICATES; p++) line("setp." + COMPARE[p] + ".s32 %p" + p + ", %r" + p % 2 + ", " + (3 + 7 * p));
+        statements(1 + random.nextInt(3), 1);
+        if (random.nextBoolean()) {
+            int n = labels++;
+            line("@" + predicate() + " bra STAY" + n);
+            line("st.param.b32 [back], %r0");
+            line("ret");
+            text.append("STAY").append(n).append(":\n");
+            statements(1 + random.nextInt(2), 1);
+        }
+        line("st.param.b32 [back], %r1");
+        text.append("ret;\n}\n");
+        functions.add(text.toString());
+        inFunction = false;
+        text.setLength(0);
+        text.append(outer);
+        used.clear();
+        used.or(outerUsed);
+        System.arraycopy(outerRegisters, 0, registersOf, 0, registersOf.length);
+        statements.clear();
+        statements.addAll(outerStatements);
+        forms = outerForms;
+    }
+
+    private void call() {
+        int n = labels++;
+        String a = register(Kind.B32), b = inFunction || registersOf[Kind.B64.ordinal()] > 0 ? register(Kind.B64) : "%a4";
+        if (b.equals("%a4")) { line("cvt.s64.s32 %a5, " + register(Kind.B32)); b = "%a5"; }
+        text.append("{\n");
+        line(".param .b32 first" + n);
+        line("st.param.b32 [first" + n + "], " + a);
+        line(".param .b64 second" + n);
+        line("st.param.b64 [second" + n + "], " + b);
+        line(".param .b32 back" + n);
+        line("call" + (random.nextBoolean() ? ".uni" : "") + " (back" + n + "), part" + random.nextInt(functions.size()) + ", (first" + n + ", second" + n + ")");
+        line("ld.param.b32 " + register(Kind.B32) + ", [back" + n + "]");
+        text.append("}\n");
     }
 
     /** A module with one entry {@code f(in, out, memory, n)}. */
@@ -136,7 +226,7 @@ final class KernelGenerator {
         return (together ? 8L * (registers() * thread + n - own) : 8L * GRID * threads * (n - own) + (long) accessBytes(n) * thread) + 2 * own;
     }
 
-    private static boolean isHalf(Kind k) { return k == Kind.F16 || k == Kind.BF16; }
+    private static boolean isHalf(Kind k) { return k == Kind.B16 || k == Kind.F16 || k == Kind.BF16; }
     private static int accessBytes(int n) { return isHalf(kind(n)) ? 4 : kind(n).bytes; }
 
     /** Whether the kernel has the n-th value. */
@@ -147,13 +237,13 @@ final class KernelGenerator {
     long memoryBytes() { return 4 * COUNTERS + (long) CELL_BYTES * GRID * threads; }
 
     private String module() {
-        for (int parts = 1 + random.nextInt(2); parts > 0; parts--) {
-            statements(1 + random.nextInt(SIZES[random.nextInt(SIZES.length)]), 0);
-            switch (random.nextInt(8)) {
+        for (int parts = 1 + random.nextInt(6) / 5; parts > 0; parts--) {
+            statements(1 + random.nextInt(random.nextInt(40) == 0 ? 24 : SIZES[random.nextInt(SIZES.length)]), 0);
+            switch (random.nextInt(20)) {
                 case 0 -> uniformLoop();
                 case 1 -> uniformBranch();
-                case 2 -> { }
-                default -> exchange();
+                case 2, 3, 4, 5, 6, 7, 8, 9, 10 -> exchanges.any();
+                default -> { }
             }
         }
         if (random.nextInt(10) == 0) {   // some threads end before the others
@@ -174,11 +264,12 @@ final class KernelGenerator {
     }
 
     private void head() {
-        text.append(".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry f(.param .u64 in, .param .u64 out, .param .u64 memory, .param .u32 n)\n{\n.reg .pred %p<").append(PREDICATES + 3).append(">;\n");
-        for (Kind k : Kind.values()) text.append(".reg .").append(k.type).append(' ').append(k.prefix).append('<').append(k.count).append(">;\n");
-        text.append(".reg .b32 %t<32>;\n.reg .b64 %a<16>, %b<9>, %c<9>;\n");
-        if (shared) text.append(".shared .align 16 .b8 exchange[").append(threads * 8).append("];\n.shared .align 16 .b8 counters[").append(4 * COUNTERS).append("];\n");
-        if (rows) text.append(".shared .align 16 .b8 rows[").append(threads * 16).append("];\n");
+        text.append(".version 9.0\n.target sm_90\n.address_size 64\n");
+        functions.forEach(text::append);
+        if (constants) text.append(".const .align 16 .b8 constants[32] = {1, 2, 3, 4, 250, 0, 128, 127, 9, 200, 0, 0, 255, 255, 255, 255, 77, 3, 192, 1, 0, 0, 0, 128, 31, 41, 59, 26, 53, 58, 97, 93};\n");
+        text.append(".visible .entry f(.param .u64 in, .param .u64 out, .param .u64 memory, .param .u32 n)\n{\n");
+        declarations();
+        shared.forEach((name, bytes) -> text.append(".shared .align 16 .b8 ").append(name).append('[').append(bytes).append("];\n"));
         if (local) text.append(".local .align 16 .b8 pocket[16];\n");
         line("mov.u32 %t0, %tid.x");
         line("mov.u32 %t1, %ctaid.x");
@@ -193,6 +284,8 @@ final class KernelGenerator {
             line("ld.param.u64 %a3, [memory]");
             line("mad.wide.u32 %a4, %t3, " + CELL_BYTES + ", %a3");
         }
+        line("mad.wide.u32 %a6, %t3, 77777777, 5");
+        line("mov.b32 %t15, 0");
         for (int bytes = 4; bytes <= 8; bytes *= 2) line("mad.wide.u32 %b" + bytes + ", %t3, " + step(bytes) + ", %a1");
         registers((n, type, register) -> {
             line("ld.global." + type + " " + (register.startsWith("{") ? "%t7" : register) + ", [%b" + accessBytes(n) + "+" + offset(n, 0) + "]");
@@ -202,6 +295,12 @@ final class KernelGenerator {
         for (int n = 0; n < Kind.INDEX.count; n++) if (used.get(first(Kind.INDEX) + n)) line(n == 0 ? "mov.u32 %i0, %tid.x" : blockY > 1 ? "mov.u32 %i1, %tid.y" : "mov.u32 %i1, %laneid");
         if (local) line("st.local.v4.b32 [pocket], {%t0, %t1, %t3, 77}");
         for (int p = 0; p < PREDICATES; p++) line("setp." + COMPARE[p] + ".s32 %p" + p + ", %t0, " + (3 + 7 * p));
+    }
+
+    private void declarations() {
+        text.append(".reg .pred %p<").append(PREDICATES + 3).append(">;\n");
+        for (Kind k : Kind.values()) text.append(".reg .").append(k.type).append(' ').append(k.prefix).append('<').append(k.count).append(">;\n");
+        text.append(".reg .b32 %t<48>;\n.reg .f32 %s<8>;\n.reg .f64 %z<20>;\n.reg .b16 %j<4>;\n.reg .b64 %a<16>, %b<9>, %c<9>;\n");
     }
 
     private interface Access { void of(int n, String type, String register); }
@@ -221,68 +320,112 @@ final class KernelGenerator {
 
     private int step(int bytes) { return together ? 8 * registers() : bytes; }
 
-    private void line(String s) { text.append(s).append(";\n"); }
+    void line(String s) { text.append(s).append(";\n"); }
 
-    private String pick(String... of) { return of[random.nextInt(of.length)]; }
+    String pick(String... of) { return of[random.nextInt(of.length)]; }
 
-    private String register(Kind k) {
-        int n = random.nextInt(k.count);
+    /** One of the kernel's registers of a kind that it has. */
+    String register(Kind k) {
+        int n = random.nextInt(registersOf[k.ordinal()]);
         used.set(first(k) + n);
         return k.register(n);
     }
 
-    private String predicate() { return "%p" + random.nextInt(PREDICATES); }
+    boolean has(Kind k) { return registersOf[k.ordinal()] > 0; }
+    /** A register of 64 bits, of integers where the kernel has none. */
+    String wide() { return has(Kind.B64) ? register(Kind.B64) : "%a6"; }
 
-    private String guard() { return random.nextInt(6) > 0 ? "" : "@" + (random.nextBoolean() ? "!" : "") + predicate() + " "; }
+    /** The first of a kind, several at once; the kernel has them from now on. */
+    String registers(Kind k, int count) {
+        used.set(first(k), first(k) + count);
+        return IntStream.range(0, count).mapToObj(k::register).collect(Collectors.joining(", ", "{", "}"));
+    }
+
+    /** An array in shared memory. */
+    String shared(String name, int bytes) {
+        shared.put(name, bytes);
+        return name;
+    }
+
+    int label() { return labels++; }
+    void label(String name) { text.append(name).append(":\n"); }
+
+    String predicate() { return "%p" + random.nextInt(PREDICATES); }
+
+    String guard() { return random.nextInt(6) > 0 ? "" : "@" + (random.nextBoolean() ? "!" : "") + predicate() + " "; }
 
     /** Statements of threads that may be on different ways. */
     private void statements(int count, int depth) {
         while (count-- > 0) {
-            switch (random.nextInt(24)) {
-                case 0, 1 -> compare(random.nextInt(PREDICATES));
-                case 2 -> { if (depth < 2) branch(depth); else operation(); }
-                case 3 -> { if (depth < 2) loop(depth); else operation(); }
-                case 4 -> { if (depth < 1) table(depth); else operation(); }
-                case 5, 6 -> load();
-                case 7 -> store();
-                case 8 -> localMemory();
-                case 9 -> estimate();
-                case 10, 11, 12 -> even(random.nextBoolean() ? Kind.UNIFORM : Kind.INDEX);
-                case 13 -> { if (depth == 0) amongThem(); else operation(); }
-                default -> operation();
+            switch (statements.get(random.nextInt(statements.size()))) {
+                case OPERATION -> operation();
+                case COMPARE -> compare(random.nextInt(PREDICATES));
+                case BRANCH -> { if (depth < 2) branch(depth); else operation(); }
+                case LOOP -> { if (depth < 2) loop(depth); else operation(); }
+                case TABLE -> { if (depth < 1) table(depth); else operation(); }
+                case LOAD -> load();
+                case STORE -> store();
+                case LOCAL -> localMemory();
+                case ESTIMATE -> estimate();
+                case EVEN -> even(random.nextBoolean() ? Kind.UNIFORM : Kind.INDEX);
+                case AMONG -> { if (depth == 0) amongThem(); else operation(); }
+                case CALL -> call();
             }
         }
     }
 
     private void operation() {
-        String[] form = FORMS[random.nextInt(FORMS.length)].split(" ");
-        var s = new StringBuilder(guard()).append(form[0]);
-        for (int k = 0; k < form[1].length(); k++) s.append(k == 0 ? " " : ", ").append(operand(form[1].charAt(k), k > 0, k > 0 && !form[0].startsWith("cvt")));
-        line(s.toString());
+        String[] instructions = forms[random.nextInt(forms.length)].split(";");
+        for (String instruction : instructions) {
+            String[] form = instruction.split(" ");
+            var s = new StringBuilder(instructions.length > 1 ? "" : guard()).append(form[0]).append(' ');
+            boolean target = true, apart = false, conversion = form[0].startsWith("cvt");
+            int within = 0;
+            String last = "";
+            for (char c : form[1].toCharArray()) {
+                if (c == '}') { s.append('}'); within--; target = target && within > 0; continue; }
+                if (c == '|') { s.append('|'); apart = true; target = true; continue; }
+                if (!s.toString().endsWith(" ") && !s.toString().endsWith("{") && !s.toString().endsWith("|")) s.append(", ");
+                if (c == '{') { s.append('{'); within++; continue; }
+                String o = operand(c, !target, !target && !conversion && within == 0);
+                while (target && (within > 0 || apart) && o.equals(last)) o = operand(c, false, false);
+                s.append(o);
+                last = o;
+                if (within == 0) target = false;
+                apart = false;
+            }
+            line(s.toString());
+        }
     }
 
     private String operand(char kind, boolean source, boolean literal) {
         return switch (kind) {
             case 'r' -> {
                 if (literal && random.nextInt(6) == 0) yield Integer.toString(random.nextInt(5) == 0 ? random.nextInt() : random.nextInt(64) - 8);
-                yield register(source && random.nextInt(4) == 0 ? random.nextBoolean() ? Kind.UNIFORM : Kind.INDEX : Kind.B32);
+                yield register(source && !inFunction && random.nextInt(4) == 0 ? random.nextBoolean() ? Kind.UNIFORM : Kind.INDEX : Kind.B32);
             }
             case 'q' -> register(Kind.B64);
-            case 'f' -> literal && random.nextInt(8) == 0 ? String.format("0f%08X", Float.floatToIntBits(Inputs.single(random))) : register(Kind.F32);
+            case 'e' -> register(Kind.B16);
+            case 'f' -> literal && random.nextInt(8) == 0 ? single() : register(Kind.F32);
+            case 'c' -> single();
             case 'd' -> register(Kind.F64);
             case 'h' -> register(Kind.F16);
             case 'g' -> register(Kind.BF16);
             case 'v' -> register(Kind.F16X2);
             case 'w' -> register(Kind.BF16X2);
-            case 'p' -> predicate();
+            case 'p', 'P' -> predicate();
             case 'l' -> Integer.toString(random.nextInt(256));
+            case 'k' -> Integer.toString(random.nextInt(9) - 4);
+            case 't' -> "%t7";
             default -> random.nextBoolean() ? Integer.toString(random.nextInt(40)) : register(Kind.B32);
         };
     }
 
+    private String single() { return String.format("0f%08X", Float.floatToIntBits(Inputs.single(random))); }
+
     /** An operation among registers that are alike in all threads, or among those in steps and those. */
     private void even(Kind kind) {
-        String[] form = pick(EVEN_FORMS).split(" ");
+        String[] form = pick(Forms.EVEN).split(" ");
         var s = new StringBuilder(random.nextInt(12) == 0 ? guard() : "").append(form[0]).append(' ').append(register(kind));
         for (int k = 1; k < form[1].length(); k++) {
             s.append(", ");
@@ -304,19 +447,25 @@ final class KernelGenerator {
     }
 
     private void compare(int p) {
-        String type, a, b, how;
-        switch (random.nextInt(9)) {
-            case 0 -> { type = "u32"; a = register(Kind.B32); b = operand('r', true, true); how = pick(COMPARE); if (b.startsWith("-")) b = b.substring(1); }
-            case 1 -> { type = pick("s64", "u64"); a = register(Kind.B64); b = register(Kind.B64); how = pick(COMPARE); }
-            case 2 -> { type = pick("f32", "ftz.f32"); a = register(Kind.F32); b = operand('f', true, true); how = pick(COMPARE_FLOAT); }
-            case 3 -> { type = "f64"; a = register(Kind.F64); b = register(Kind.F64); how = pick(COMPARE_FLOAT); }
-            case 4 -> { type = "f16"; a = register(Kind.F16); b = register(Kind.F16); how = pick(COMPARE_FLOAT); }
-            case 5 -> { type = "bf16"; a = register(Kind.BF16); b = register(Kind.BF16); how = pick(COMPARE_FLOAT); }
-            case 6 -> { type = "u32"; a = register(random.nextBoolean() ? Kind.UNIFORM : Kind.INDEX); b = Integer.toString(random.nextInt(40)); how = pick(COMPARE); }
-            default -> { type = "s32"; a = register(Kind.B32); b = operand('r', true, true); how = pick(COMPARE); }
+        String type, a, b;
+        Kind kind = pickKind(Kind.B32, Kind.B32, Kind.INDEX, Kind.B64, Kind.F32, Kind.F64, Kind.F16, Kind.BF16);
+        boolean real = false;
+        switch (kind) {
+            case INDEX -> { type = "u32"; a = register(random.nextBoolean() ? Kind.UNIFORM : Kind.INDEX); b = Integer.toString(random.nextInt(40)); }
+            case B64 -> { type = pick("s64", "u64"); a = register(kind); b = register(kind); }
+            case F32 -> { type = pick("f32", "ftz.f32"); a = register(kind); b = operand('f', true, true); real = true; }
+            case F64, F16, BF16 -> { type = kind == Kind.F64 ? "f64" : kind == Kind.F16 ? "f16" : "bf16"; a = register(kind); b = register(kind); real = true; }
+            default -> { type = pick("s32", "s32", "u32"); a = register(kind); b = operand('r', true, true); if (type.equals("u32") && b.startsWith("-")) b = b.substring(1); }
         }
+        String how = real ? pick(COMPARE_FLOAT) : pick(COMPARE);
         String logic = random.nextInt(5) > 0 ? "" : "." + pick("and", "or", "xor");
         line("setp." + how + logic + "." + type + " %p" + p + (random.nextInt(6) == 0 ? "|" + "%p" + (p + 1) % PREDICATES : "") + ", " + a + ", " + b + (logic.isEmpty() ? "" : ", " + (random.nextBoolean() ? "!" : "") + predicate()));
+    }
+
+    /** One of the kinds that the kernel has. */
+    private Kind pickKind(Kind... of) {
+        Kind[] possible = Arrays.stream(of).filter(this::has).filter(k -> !inFunction || k == Kind.B32 || k == Kind.B64).toArray(Kind[]::new);
+        return possible[random.nextInt(possible.length)];
     }
 
     // ---- memory
@@ -333,19 +482,50 @@ final class KernelGenerator {
         }
     }
 
-    private Kind pickIndex() { return switch (random.nextInt(3)) { case 0 -> Kind.INDEX; case 1 -> Kind.UNIFORM; default -> Kind.B32; }; }
+    private Kind pickIndex() { return inFunction ? Kind.B32 : switch (random.nextInt(3)) { case 0 -> Kind.INDEX; case 1 -> Kind.UNIFORM; default -> Kind.B32; }; }
 
     private void load() {
-        String cache = random.nextInt(3) == 0 ? ".nc" : "";
-        switch (random.nextInt(8)) {
-            case 0 -> { readable(1); line(guard() + "ld.global" + cache + "." + pick("u8", "s8") + " " + register(Kind.B32) + ", [%a5]"); }
-            case 1 -> { readable(2); line(guard() + "ld.global" + cache + "." + pick("u16", "s16") + " " + register(Kind.B32) + ", [%a5+2]"); }
-            case 2 -> { readable(8); line(guard() + "ld.global" + cache + ".b64 " + register(Kind.B64) + ", [%a5]"); }
-            case 3 -> { readable(8); line(guard() + "ld.global" + cache + ".v2.b32 {" + register(Kind.B32) + ", %t8}, [%a5]"); }
-            case 4 -> { readable(16); line(guard() + "ld.global" + cache + ".v4.b32 {%r0, %r1, %r2, %r3}, [%a5]"); for (int n = 0; n < 4; n++) used.set(first(Kind.B32) + n); }
-            case 5 -> { readable(16); line(guard() + "ld.global" + cache + ".v2.b64 {%q0, %q1}, [%a5+16]"); used.set(first(Kind.B64), first(Kind.B64) + 2); }
-            case 6 -> { readable(2); line(guard() + "ld.global" + cache + ".b16 " + register(random.nextBoolean() ? Kind.F16 : Kind.BF16) + ", [%a5]"); }
-            default -> { readable(4); line(guard() + "ld.global" + cache + ".b32 " + register(random.nextInt(4) == 0 ? Kind.F32 : Kind.B32) + ", [%a5+4]"); }
+        String how = "ld" + switch (random.nextInt(12)) { case 0 -> ".volatile"; case 1 -> ".relaxed.gpu"; case 2 -> ".acquire.cta"; default -> ""; };
+        how += how.length() == 2 && random.nextInt(8) == 0 ? "" : ".global";   // or by a generic address
+        if (how.equals("ld.global") && random.nextInt(3) == 0) how += ".nc";
+        boolean strong = how.startsWith("ld.v") || how.startsWith("ld.r") || how.startsWith("ld.a");   // not under a guard: in a loop it may wait
+        if (random.nextInt(6) == 0) line(pick("cvta.to.global.u64 %a1, %a1", "cvta.global.u64 %a1, %a1"));
+        String on = strong ? "" : guard();
+        Kind kind = pickKind(Kind.B32, Kind.B32, Kind.B64, Kind.B16, Kind.F16, Kind.BF16, Kind.F32, Kind.F64);
+        switch (kind) {
+            case B64 -> {
+                if (random.nextBoolean()) { readable(8); line(on + how + ".b64 " + register(Kind.B64) + ", [%a5]"); }
+                else { readable(16); line(on + how + ".v2.b64 " + registers(Kind.B64, 2) + ", [%a5+16]"); }
+            }
+            case B16 -> {
+                if (random.nextBoolean()) { readable(2); line(on + how + "." + pick("b16", "u8", "s8", "s16") + " " + register(Kind.B16) + ", [%a5]"); }
+                else { readable(4); line(on + how + ".v2.u16 " + registers(Kind.B16, 2) + ", [%a5+4]"); }
+            }
+            case F16, BF16 -> { readable(2); line(on + how + ".b16 " + register(kind) + ", [%a5]"); }
+            case F64 -> {
+                if (random.nextBoolean()) { readable(8); line(on + how + ".f64 " + register(kind) + ", [%a5]"); }
+                else { readable(16); line(on + how + ".v2.f64 " + registers(kind, 2) + ", [%a5]"); }
+            }
+            case F32 -> {
+                if (random.nextBoolean()) { readable(4); line(on + how + ".f32 " + register(kind) + ", [%a5+4]"); }
+                else { readable(8); line(on + how + ".v2.f32 " + registers(kind, 2) + ", [%a5]"); }
+            }
+            default -> {
+                switch (random.nextInt(7)) {
+                    case 0 -> { readable(1); line(on + how + "." + pick("u8", "s8") + " " + register(Kind.B32) + ", [%a5]"); }
+                    case 1 -> { readable(2); line(on + how + "." + pick("u16", "s16") + " " + register(Kind.B32) + ", [%a5+2]"); }
+                    case 2 -> { readable(8); line(on + how + ".v2.b32 {" + register(Kind.B32) + ", %t8}, [%a5]"); }
+                    case 3 -> { readable(16); line(on + how + ".v4.b32 " + registers(Kind.B32, 4) + ", [%a5]"); }
+                    case 4 -> {
+                        constants = true;
+                        line("and.b32 %t7, " + register(pickIndex()) + ", 28");
+                        line("mov.u64 %a5, constants");
+                        line("mad.wide.u32 %a5, %t7, 1, %a5");
+                        line(guard() + "ld.const." + pick("b32", "u8", "s16") + " " + register(Kind.B32) + ", [%a5]");
+                    }
+                    default -> { readable(4); line(on + how + ".b32 " + register(Kind.B32) + ", [%a5+4]"); }
+                }
+            }
         }
     }
 
@@ -357,26 +537,68 @@ final class KernelGenerator {
             line("cvt.u64.u32 %a5, %t7");
             line("add.s64 %a5, %a4, %a5");
         } else line("add.s64 %a5, %a4, " + 16 * random.nextInt(4));
-        switch (random.nextInt(10)) {
-            case 0 -> line(guard() + "st.global.u8 [%a5+3], " + register(Kind.B32));
-            case 1 -> line(guard() + "st.global.u16 [%a5+6], " + register(Kind.B32));
-            case 2 -> line(guard() + "st.global.b64 [%a5+8], " + register(Kind.B64));
-            case 3 -> line(guard() + "st.global.v2.b32 [%a5], {" + register(Kind.B32) + ", " + register(Kind.B32) + "}");
-            case 4 -> line(guard() + "st.global.v4.b32 [%a5], {" + register(Kind.B32) + ", " + register(Kind.INDEX) + ", " + register(Kind.B32) + ", " + register(Kind.UNIFORM) + "}");
-            case 5 -> line(guard() + "st.global.v2.b64 [%a5], {" + register(Kind.B64) + ", " + register(Kind.B64) + "}");
-            case 6 -> line(guard() + "atom.global." + pick("add.u32", "min.s32", "max.u32", "exch.b32", "and.b32", "or.b32", "xor.b32", "inc.u32", "dec.u32") + " " + register(Kind.B32) + ", [%a5+4], " + register(Kind.B32));
-            case 7 -> line(guard() + "atom.global." + pick("add.u64", "min.s64", "max.u64", "exch.b64", "xor.b64") + " " + register(Kind.B64) + ", [%a5+8], " + register(Kind.B64));
-            case 8 -> line(guard() + "atom.global.cas.b32 " + register(Kind.B32) + ", [%a5], " + register(Kind.B32) + ", " + register(Kind.B32));
+        String how = "st" + switch (random.nextInt(12)) { case 0 -> ".volatile.global"; case 1 -> ".relaxed.gpu.global"; case 2 -> ".release.cta.global"; case 3 -> ""; default -> ".global"; };
+        switch (random.nextInt(15)) {
+            case 0 -> line(guard() + how + ".u8 [%a5+3], " + register(Kind.B32));
+            case 1 -> line(guard() + how + ".u16 [%a5+6], " + register(has(Kind.B16) ? Kind.B16 : Kind.B32));
+            case 2 -> line(guard() + how + ".b64 [%a5+8], " + wide());
+            case 3 -> line(guard() + how + ".v2.b32 [%a5], {" + register(Kind.B32) + ", " + register(Kind.B32) + "}");
+            case 4 -> line(guard() + how + ".v4.b32 [%a5], {" + register(Kind.B32) + ", " + register(Kind.INDEX) + ", " + register(Kind.B32) + ", " + register(Kind.UNIFORM) + "}");
+            case 5 -> line(guard() + how + ".v2.b64 [%a5], {" + wide() + ", " + wide() + "}");
+            case 6, 7 -> line(guard() + "atom" + pick(".global", "", ".acq_rel.gpu.global") + "." + pick("add.u32", "min.s32", "max.s32", "min.u32", "max.u32", "exch.b32", "and.b32", "or.b32", "xor.b32", "inc.u32", "dec.u32") + " " + register(Kind.B32) + ", [%a5+4], " + register(Kind.B32));
+            case 8 -> line(guard() + "atom.global." + pick("add.u64", "min.s64", "max.s64", "min.u64", "max.u64", "exch.b64", "and.b64", "or.b64", "xor.b64") + " " + wide() + ", [%a5+8], " + wide());
+            case 9 -> line(guard() + "atom.global.cas.b32 " + register(Kind.B32) + ", [%a5], " + register(Kind.B32) + ", " + register(Kind.B32));
+            case 10 -> {   // one that meets its value, or not
+                line("ld.global.b64 %a7, [%a5+8]");
+                line("and.b64 %a7, %a7, -" + (1 + random.nextInt(2)));
+                line(guard() + "atom.global.cas.b64 " + wide() + ", [%a5+8], %a7, " + wide());
+            }
+            case 11 -> {
+                line("ld.global.u16 %j0, [%a5+2]");
+                line("cvt.u16.u32 %j1, " + register(Kind.B32));
+                line("and.b16 %j0, %j0, -" + (1 + random.nextInt(2)));
+                line(guard() + "atom.global.cas.b16 %j2, [%a5+2], %j0, %j1");
+                line("cvt.u32.u16 " + register(Kind.B32) + ", %j2");
+            }
+            case 12 -> sumOfFloats();
             default -> {   // one operation a counter, so that their order does not matter
                 int n = random.nextInt(SUMS.length);
-                if (random.nextBoolean()) line(guard() + "red.global." + SUMS[n] + " [%a3+" + 4 * n + "], " + register(Kind.B32));
-                else line(guard() + "red.global.add.u64 [%a3+" + 32 + "], " + register(Kind.B64));
+                switch (random.nextInt(4)) {
+                    case 0 -> line(guard() + "red.global.add.u64 [%a3+" + 32 + "], " + wide());
+                    case 1 -> {
+                        line("and.b32 %t7, " + register(Kind.B32) + ", 1023");
+                        line("cvt.rn.f32.s32 %s0, %t7");
+                        line(guard() + "red.global.add.f32 [%a3+" + FLOAT_COUNTER + "], %s0");
+                    }
+                    default -> line(guard() + "red.global." + SUMS[n] + " [%a3+" + 4 * n + "], " + register(Kind.B32));
+                }
             }
         }
+        if (random.nextInt(8) == 0) line(pick("membar.cta", "membar.gl", "fence.acq_rel.gpu", "fence.sc.cta", "prefetch.global.L2 [%a5]", "nanosleep.u32 20"));
         if (random.nextBoolean()) line("ld.global.b32 " + register(Kind.B32) + ", [%a5]");
     }
 
-    private static final String[] SUMS = {"add.u32", "min.s32", "max.u32", "and.b32", "or.b32", "xor.b32", "max.s32", "min.u32"};
+    /** Of small integers, which are exact in every format. */
+    private void sumOfFloats() {
+        String[] f = pick("f32 %s b32", "f64 %z b64", "f16 %j b16", "bf16 %j b16", "f16x2 %t2 b32", "bf16x2 %t2 b32").split(" ");
+        boolean pair = f[0].endsWith("x2"), half = pair || f[0].endsWith("16");
+        String one = f[0].replace("x2", "");
+        for (int n = 0; n < 2; n++) {
+            line("and.b32 %t7, " + register(Kind.B32) + ", 63");
+            line("cvt.rn." + one + ".s32 " + (half ? "%j" : f[1]) + n + ", %t7");
+            if (pair) line("mov.b32 %t2" + n + ", {%j" + n + ", %j" + n + "}");
+        }
+        if (f[0].equals("f32") && random.nextBoolean()) {   // several at once
+            int n = random.nextBoolean() ? 2 : 4;
+            String all = IntStream.range(0, n).mapToObj(k -> "%s" + k % 2).collect(Collectors.joining(", ", "{", "}"));
+            line("st.global.v" + n + ".f32 [%a5], " + all);
+            line(guard() + "atom.global.add.v" + n + ".f32 " + IntStream.range(2, 2 + n).mapToObj(k -> "%s" + k).collect(Collectors.joining(", ", "{", "}")) + ", [%a5], " + all);
+            return;
+        }
+        line("st.global." + f[2] + " [%a5+8], " + f[1] + "0");
+        line(guard() + "atom" + pick(".global", "") + ".add." + (half ? "noftz." : "") + f[0] + " " + f[1] + "2, [%a5+8], " + f[1] + "1");
+        line("ld.global.u16 " + register(Kind.B32) + ", [%a5+8]");
+    }
 
     private void localMemory() {
         local = true;
@@ -384,8 +606,27 @@ final class KernelGenerator {
         line("mov.u32 %t8, pocket");
         line("add.u32 %t7, %t7, %t8");
         String d = random.nextInt(3) > 0 ? "%t7" : "pocket";
-        if (random.nextBoolean()) line(guard() + "st.local.b32 [" + d + "], " + register(Kind.B32));
-        else line(guard() + "ld.local." + pick("b32", "u8", "s16") + " " + register(Kind.B32) + ", [" + d + "]");
+        switch (random.nextInt(13)) {
+            case 0 -> line(guard() + "st.local.b64 [pocket+8], " + wide());
+            case 1 -> line(guard() + "ld.local.b64 " + wide() + ", [pocket]");
+            case 2 -> line(guard() + "st.local.v4.b32 [pocket], " + registers(Kind.B32, 4));
+            case 8 -> line(guard() + "ld.local.v4.b32 " + registers(Kind.B32, 4) + ", [pocket]");
+            case 9 -> line(guard() + "st.local.v2.b64 [pocket], {" + wide() + ", " + wide() + "}");
+            case 10 -> line(guard() + "st.local.v2.b32 [pocket+8], " + registers(Kind.B32, 2));
+            case 3 -> line(guard() + "ld.local.v2.b32 " + registers(Kind.B32, 2) + ", [pocket+8]");
+            case 4 -> {
+                line("cvt.u64.u32 %a5, %t7");
+                line("cvta.local.u64 %a5, %a5");
+                if (random.nextBoolean()) {   // there and back
+                    line("cvta.to.local.u64 %a5, %a5");
+                    line("ld.local.b32 " + register(Kind.B32) + ", [%a5]");
+                    return;
+                }
+                line(guard() + (random.nextBoolean() ? "ld.b32 " + register(Kind.B32) + ", [%a5]" : "st.b32 [%a5], " + register(Kind.B32)));
+            }
+            case 5, 6, 7 -> line(guard() + "ld.local." + pick("b32", "u8", "s16") + " " + register(Kind.B32) + ", [" + d + "]");
+            default -> line(guard() + "st.local." + pick("b32", "u8", "u16") + " [" + d + "], " + register(Kind.B32));
+        }
     }
 
     // ---- ways
@@ -394,11 +635,11 @@ final class KernelGenerator {
         int n = labels++;
         boolean otherwise = random.nextBoolean();
         line("@" + (random.nextBoolean() ? "!" : "") + predicate() + " bra ELSE" + n);
-        statements(1 + random.nextInt(3), depth + 1);
+        statements(1 + random.nextInt(2), depth + 1);
         if (otherwise) line("bra FI" + n);
         text.append("ELSE").append(n).append(":\n");
         if (otherwise) {
-            statements(1 + random.nextInt(2), depth + 1);
+            statements(1, depth + 1);
             text.append("FI").append(n).append(":\n");
         }
     }
@@ -419,7 +660,7 @@ final class KernelGenerator {
     }
 
     private void table(int depth) {
-        int n = labels++, ways = 2 + random.nextInt(3);
+        int n = labels++, ways = 2 + random.nextInt(2);
         line("and.b32 %t7, " + register(random.nextInt(3) == 0 ? pickIndex() : Kind.B32) + ", 7");
         line("min.u32 %t7, %t7, " + (ways - 1));
         text.append("TABLE").append(n).append(": .branchtargets ");
@@ -428,7 +669,7 @@ final class KernelGenerator {
         line("brx.idx %t7, TABLE" + n);
         for (int w = 0; w < ways; w++) {
             text.append("WAY").append(n).append('_').append(w).append(":\n");
-            statements(1 + random.nextInt(2), depth + 1);
+            statements(1, depth + 1);
             if (random.nextInt(3) > 0) line("bra JOIN" + n);
         }
         text.append("JOIN").append(n).append(":\n");
@@ -441,7 +682,8 @@ final class KernelGenerator {
         String d = register(Kind.B32), a = register(Kind.B32);
         line("vote.sync.ballot.b32 %t14, " + p + ", -1");
         line("@!" + p + " bra REST" + n);
-        switch (random.nextInt(5)) {
+        switch (random.nextInt(6)) {
+            case 5 -> line("match.any.sync.b64 " + d + ", " + wide() + ", %t14");
             case 0 -> line("redux.sync." + pick("add.s32", "min.s32", "max.u32", "and.b32", "or.b32", "xor.b32") + " " + d + ", " + a + ", %t14");
             case 1 -> line("match.any.sync.b32 " + d + ", " + a + ", %t14");
             case 2 -> line("vote.sync.ballot.b32 " + d + ", " + predicate() + ", %t14");
@@ -460,8 +702,8 @@ final class KernelGenerator {
         int n = labels++;
         line("add.u32 %t13, %t1, " + random.nextInt(2));
         text.append("AGAIN").append(n).append(":\n");
-        statements(1 + random.nextInt(3), 1);
-        exchange();
+        statements(1 + random.nextInt(2), 1);
+        exchanges.inLoop();
         line("sub.u32 %t13, %t13, 1");
         line("setp.ge.s32 %p" + (PREDICATES + 1) + ", %t13, 0");
         line("@%p" + (PREDICATES + 1) + " bra AGAIN" + n);
@@ -471,123 +713,10 @@ final class KernelGenerator {
         int n = labels++;
         line("setp.eq.u32 %p" + (PREDICATES + 1) + ", %t1, " + random.nextInt(GRID));
         line("@%p" + (PREDICATES + 1) + " bra OTHER" + n);
-        exchange();
+        exchanges.any();
         line("bra SAME" + n);
         text.append("OTHER").append(n).append(":\n");
-        exchange();
+        exchanges.any();
         text.append("SAME").append(n).append(":\n");
-    }
-
-    // ---- all threads together
-
-    /** Between the lanes of a warp or the threads of the block. */
-    private void exchange() {
-        String d = register(Kind.B32), a = register(Kind.B32);
-        boolean whole = threads % 32 == 0;
-        int fewest = whole ? 32 : threads % 32;   // lanes of the last warp
-        switch (random.nextInt(12)) {
-            case 0 -> line("shfl.sync." + (whole ? pick("up", "down", "bfly", "idx") : "idx") + ".b32 " + d + "|" + predicate() + ", " + a + ", " + random.nextInt(fewest) + ", "
-                    + (whole && random.nextBoolean() ? "6175" : "31") + ", -1");
-            case 1 -> {
-                line(whole ? "and.b32 %t7, " + register(Kind.B32) + ", 31" : "rem.u32 %t7, " + register(Kind.B32) + ", " + fewest);
-                line("shfl.sync." + (whole ? pick("up", "down", "bfly", "idx") : "idx") + ".b32 " + d + "|" + predicate() + ", " + a + ", %t7, " + (whole && random.nextBoolean() ? "4127" : "31") + ", -1");
-            }
-            case 2 -> line("vote.sync.ballot.b32 " + d + ", " + (random.nextBoolean() ? "!" : "") + predicate() + ", -1");
-            case 3 -> line("vote.sync." + pick("all", "any", "uni") + ".pred " + predicate() + ", " + predicate() + ", -1");
-            case 4 -> line("redux.sync." + pick("add.s32", "min.s32", "max.u32", "and.b32", "or.b32", "xor.b32") + " " + d + ", " + a + ", -1");
-            case 5 -> {
-                if (random.nextInt(3) > 0) line("and.b32 " + a + ", " + a + ", 3");
-                line(random.nextBoolean() ? "match.any.sync.b32 " + d + ", " + a + ", -1" : "match.all.sync.b32 " + d + "|" + predicate() + ", " + a + ", -1");
-            }
-            case 6, 7 -> counters(d, a);
-            case 8 -> { if (whole) loadMatrix(); else neighbours(d); }
-            case 9 -> { if (whole) multiplyMatrices(); else neighbours(d); }
-            default -> neighbours(d);
-        }
-    }
-
-    /** Every thread reads what another wrote. */
-    private void neighbours(String d) {
-        shared = true;
-        line("mov.u32 %t4, exchange");
-        line("shl.b32 %t5, %t0, 3");
-        line("add.u32 %t5, %t4, %t5");
-        line(random.nextBoolean() ? "st.shared.b64 [%t5], " + register(Kind.B64) : "st.shared.v2.b32 [%t5], {" + register(Kind.B32) + ", " + register(Kind.INDEX) + "}");
-        line("bar.sync 0");
-        if (random.nextBoolean()) line("add.u32 %t6, %t0, " + (1 + random.nextInt(40)));
-        else line("add.u32 %t6, " + register(Kind.B32) + ", %t0");
-        line("rem.u32 %t6, %t6, " + threads);
-        line("shl.b32 %t6, %t6, 3");
-        line("add.u32 %t6, %t4, %t6");
-        switch (random.nextInt(4)) {
-            case 0 -> line("ld.shared.b64 " + register(Kind.B64) + ", [%t6]");
-            case 1 -> line("ld.shared.v2.b32 {" + d + ", %t8}, [%t6]");
-            case 2 -> line("ld.shared." + pick("u8", "s16") + " " + d + ", [%t6+2]");
-            default -> line("ld.shared.b32 " + d + ", [%t6+4]");
-        }
-        line("bar.sync 0");
-    }
-
-    /** Counters of the block that all threads add to, one operation each. */
-    private void counters(String d, String a) {
-        shared = true;
-        int n = random.nextInt(SUMS.length);
-        line("mov.u32 %t4, counters");
-        line("setp.lt.u32 %p" + PREDICATES + ", %t0, " + COUNTERS);
-        line("shl.b32 %t5, %t0, 2");
-        line("add.u32 %t5, %t4, %t5");
-        line("@%p" + PREDICATES + " st.shared.b32 [%t5], %t1");
-        line("bar.sync 0");
-        if (random.nextBoolean()) {
-            line("and.b32 %t6, " + register(Kind.B32) + ", 12");   // any of four
-            line("add.u32 %t6, %t6, %t4");
-        } else line("mov.u32 %t6, %t4");
-        line(guard() + (random.nextBoolean() ? "red.shared." + SUMS[n] + " [%t6], " : "atom.shared." + SUMS[n] + " %t9, [%t6], ") + a);
-        line("bar.sync 0");
-        line("ld.shared.b32 " + d + ", [%t4+" + 4 * random.nextInt(4) + "]");
-        line("bar.sync 0");
-    }
-
-    /** The address of a row of 16 bytes for each lane, rows written before. */
-    private void loadMatrix() {
-        rows = true;
-        used.set(first(Kind.B32), first(Kind.B32) + 4);
-        used.set(first(Kind.B64), first(Kind.B64) + 2);
-        line("mov.u32 %t4, rows");
-        line("shl.b32 %t5, %t0, 4");
-        line("add.u32 %t5, %t4, %t5");
-        line("st.shared.v2.b64 [%t5], {%q0, %q1}");
-        line("bar.sync 0");
-        line("xor.b32 %t6, %t0, " + random.nextInt(32));
-        line("shl.b32 %t6, %t6, 4");
-        line("add.u32 %t6, %t4, %t6");
-        String how = random.nextBoolean() ? ".trans" : "";
-        switch (random.nextInt(3)) {
-            case 0 -> line("ldmatrix.sync.aligned.m8n8.x1" + how + ".shared.b16 {%r0}, [%t6]");
-            case 1 -> line("ldmatrix.sync.aligned.m8n8.x2" + how + ".shared.b16 {%r0, %r1}, [%t6]");
-            default -> line("ldmatrix.sync.aligned.m8n8.x4" + how + ".shared.b16 {%r0, %r1, %r2, %r3}, [%t6]");
-        }
-        line("bar.sync 0");
-    }
-
-    /** Of halves and ones with signs and of small integers: the sum is exact in whatever order. */
-    private void multiplyMatrices() {
-        used.set(first(Kind.F32), first(Kind.F32) + 4);
-        int kind = random.nextInt(3);
-        String type = new String[]{"bf16", "f16", "tf32"}[kind];
-        String mask = new String[]{"0x80808080", "0x84008400", "0x80800000"}[kind], one = new String[]{"0x3F003F00", "0x38003800", "0x3F000000"}[kind];
-        for (int n = 16; n < 22; n++) {
-            line("mul.lo.u32 %t" + n + ", " + register(Kind.B32) + ", " + (2 * random.nextInt(1 << 20) + 1));
-            line("and.b32 %t" + n + ", %t" + n + ", " + mask);
-            line("or.b32 %t" + n + ", %t" + n + ", " + one);
-        }
-        for (int n = 0; n < 4; n++) {
-            line("and.b32 %t7, " + register(Kind.B32) + ", 1023");
-            line("cvt.rn.f32.s32 %f" + n + ", %t7");
-        }
-        boolean k16 = kind < 2 && random.nextBoolean();
-        String shape = kind == 2 ? "m16n8k8" : k16 ? "m16n8k16" : "m16n8k8";
-        boolean large = kind == 2 || k16;   // four registers of A and two of B
-        line("mma.sync.aligned." + shape + ".row.col.f32." + type + "." + type + ".f32 {%f0, %f1, %f2, %f3}, {" + (large ? "%t16, %t17, %t18, %t19" : "%t16, %t17") + "}, {" + (large ? "%t20, %t21" : "%t20") + "}, {%f0, %f1, %f2, %f3}");
     }
 }

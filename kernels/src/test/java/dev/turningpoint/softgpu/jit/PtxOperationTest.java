@@ -125,7 +125,7 @@ class PtxOperationTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"dp2a.lo.s32.u32", "dp2a.hi.u32.s32", "mul24.hi.s32", "mul24.hi.u32", "mad.hi.sat.s32", "bmsk.clamp.b32", "bmsk.wrap.b32", "szext.clamp.s32", "szext.wrap.u32",
+    @ValueSource(strings = {"dp2a.lo.s32.u32", "dp2a.hi.u32.s32", "mul24.hi.s32", "mul24.hi.u32", "mad.hi.sat.s32", "mad24.hi.sat.s32", "bmsk.clamp.b32", "bmsk.wrap.b32", "szext.clamp.s32", "szext.wrap.u32",
             "prmt.b32.f4e", "prmt.b32.b4e", "prmt.b32.rc8", "prmt.b32.ecl", "prmt.b32.ecr", "prmt.b32.rc16", "lop3.or.b32"})
     void integers(String operation) {
         var random = new Random(operation.hashCode());
@@ -236,6 +236,7 @@ class PtxOperationTest {
             case "dp2a.hi.u32.s32" -> c + (a & 0xffff) * (byte) (b >> 16) + (a >>> 16) * (b >> 24);
             case "mul24.hi.s32" -> (int) ((long) (a << 8 >> 8) * (b << 8 >> 8) >> 16);
             case "mul24.hi.u32" -> (int) ((long) (a & 0xffffff) * (b & 0xffffff) >> 16);
+            case "mad24.hi.sat.s32" -> (int) Math.clamp(((long) (a << 8 >> 8) * (b << 8 >> 8) >> 16) + c, Integer.MIN_VALUE, Integer.MAX_VALUE);
             case "mad.hi.sat.s32" -> (int) Math.max(Integer.MIN_VALUE, Math.min(Integer.MAX_VALUE, ((long) a * b >> 32) + c));
             case "bmsk.clamp.b32" -> mask(Integer.compareUnsigned(a, 32) > 0 ? 32 : a, Integer.compareUnsigned(b, 32) > 0 ? 32 : b);
             case "bmsk.wrap.b32" -> mask(a & 31, b & 31);
