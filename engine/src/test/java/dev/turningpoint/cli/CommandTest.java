@@ -106,6 +106,42 @@ class CommandTest {
     }
 
     @Test
+    void weightsAreConvertedInspectedAndVerified() throws IOException {
+        Path original = folder.resolve("original.safetensors"), engine = folder.resolve("engine.safetensors");
+        var writer = new SafetensorsWriter();
+        String[] shapes = {"pos_embed 1 4 64", "x_embedder.proj.weight 64 4 2 2", "x_embedder.proj.bias 64", "t_embedder.mlp.0.weight 64 256", "t_embedder.mlp.0.bias 64", "t_embedder.mlp.2.weight 64 64",
+            "t_embedder.mlp.2.bias 64", "y_embedder.mlp.0.weight 64 8", "y_embedder.mlp.0.bias 64", "y_embedder.mlp.2.weight 64 64", "y_embedder.mlp.2.bias 64", "context_embedder.weight 64 12",
+            "context_embedder.bias 64", "joint_blocks.0.x_block.adaLN_modulation.1.weight 384 64", "joint_blocks.0.x_block.adaLN_modulation.1.bias 384",
+            "joint_blocks.0.context_block.adaLN_modulation.1.weight 128 64", "joint_blocks.0.context_block.adaLN_modulation.1.bias 128", "joint_blocks.0.x_block.attn.qkv.weight 192 64",
+            "joint_blocks.0.x_block.attn.qkv.bias 192", "joint_blocks.0.context_block.attn.qkv.weight 192 64", "joint_blocks.0.context_block.attn.qkv.bias 192", "joint_blocks.0.x_block.attn.proj.weight 64 64",
+            "joint_blocks.0.x_block.attn.proj.bias 64", "joint_blocks.0.x_block.mlp.fc1.weight 256 64", "joint_blocks.0.x_block.mlp.fc1.bias 256", "joint_blocks.0.x_block.mlp.fc2.weight 64 256",
+            "joint_blocks.0.x_block.mlp.fc2.bias 64", "final_layer.adaLN_modulation.1.weight 128 64", "final_layer.adaLN_modulation.1.bias 128", "final_layer.linear.weight 16 64", "final_layer.linear.bias 16"};
+        for (String s : shapes) {
+            String[] parts = s.split(" ");
+            long[] shape = java.util.Arrays.stream(parts).skip(1).mapToLong(Long::parseLong).toArray();
+            writer.tensor("model.diffusion_model." + parts[0], new float[(int) java.util.Arrays.stream(shape).reduce(1, (a, b) -> a * b)], shape);
+        }
+        writer.write(original);
+        Outcome convert = run("convert", original, engine, "--type", "bf16");
+        assertEquals(0, convert.status(), convert.err());
+        String out = run("inspect", original).out();
+        assertTrue(out.contains("model:    sd3, original layout, below model.diffusion_model."), out);
+        assertTrue(out.contains("num_layers 1, out_channels 4, patch_size 2"), out);
+        assertTrue(run("inspect", engine, "--tensors").out().contains("  BF16 [64, 4, 2, 2] pos_embed.proj.weight"));
+        Outcome verify = run("verify", engine);
+        assertTrue(verify.out().endsWith(" finite weights, every checksum right" + System.lineSeparator()), verify.out() + verify.err());
+        fails(1, original + ": is the input; name another file", run("convert", original, original));
+        Path gone = folder.resolve("gone");
+        fails(1, gone + ": there is no such file", run("inspect", gone));
+        byte[] bytes = Files.readAllBytes(engine);
+        bytes[bytes.length - 1] ^= 1;
+        Files.write(engine, bytes);
+        Outcome damaged = run("verify", engine);
+        assertEquals(1, damaged.status());
+        assertTrue(damaged.err().contains("'proj_out.bias' has the checksum ") && damaged.err().lines().count() == 1, damaged.err());
+    }
+
+    @Test
     void brokenWeightsAreOneLineThatNamesTheFile() throws IOException {
         Path good = folder.resolve("good.safetensors"), bad = folder.resolve("bad.safetensors"), gone = folder.resolve("gone.safetensors");
         new SafetensorsWriter().tensor("proj_out.weight", new float[96 * 16], 16, 96).write(good);

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -22,9 +23,11 @@ public final class SafetensorsFile implements AutoCloseable {
     private final Arena arena;
     private final MemorySegment map;
     private final SafetensorsHeader header;
+    private final FileChannel channel;
 
-    private SafetensorsFile(Path path, Arena arena, MemorySegment map, SafetensorsHeader header) {
+    private SafetensorsFile(Path path, FileChannel channel, Arena arena, MemorySegment map, SafetensorsHeader header) {
         this.path = path;
+        this.channel = channel;
         this.arena = arena;
         this.map = map;
         this.header = header;
@@ -38,15 +41,17 @@ public final class SafetensorsFile implements AutoCloseable {
     public static SafetensorsFile open(Path path) {
         String file = path.toString();
         Arena arena = Arena.ofShared();
+        FileChannel channel = null;
         boolean opened = false;
-        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+        try {
+            channel = FileChannel.open(path, StandardOpenOption.READ);
             long size = channel.size();
             if (size < SafetensorsHeader.LENGTH_BYTES)
                 throw new WeightsException(file, "has " + size + " bytes, a safetensors file begins with 8 of header length: the file is truncated; download it again");
             MemorySegment map = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
             int length = SafetensorsHeader.checkLength(file, map.get(TensorType.LONG, 0), size);
             byte[] json = map.asSlice(SafetensorsHeader.LENGTH_BYTES, length).toArray(ValueLayout.JAVA_BYTE);
-            var result = new SafetensorsFile(path, arena, map, SafetensorsHeader.parse(file, json, size));
+            var result = new SafetensorsFile(path, channel, arena, map, SafetensorsHeader.parse(file, json, size));
             opened = true;
             return result;
         } catch (NoSuchFileException e) {
@@ -54,7 +59,10 @@ public final class SafetensorsFile implements AutoCloseable {
         } catch (IOException e) {
             throw new WeightsException(file, Files.isDirectory(path) ? "is a folder, not a safetensors file" : "cannot be read: " + AtomicFile.reason(e), e);
         } finally {
-            if (!opened) arena.close();
+            if (!opened) {
+                arena.close();
+                closeQuietly(channel);
+            }
         }
     }
 
@@ -167,8 +175,45 @@ public final class SafetensorsFile implements AutoCloseable {
         return new WeightsException(path.toString(), "tensor " + SafetensorsHeader.quoted(info.name()) + " is " + info.type() + ", not " + wanted);
     }
 
+    /** Bytes of the file. */
+    public long bytes() {
+        return map.byteSize();
+    }
+
+    /** Byte of the file at which tensor data begins. */
+    long dataAt() {
+        return header.dataAt();
+    }
+
+    /** Reads bytes of a tensor from {@code offset} on by file operations, so that a large file need not stay in memory. */
+    void read(String name, long offset, MemorySegment into) {
+        TensorInfo info = info(name);
+        if (offset < 0 || into.byteSize() > info.bytes() - offset)
+            throw new IndexOutOfBoundsException(into.byteSize() + " bytes from " + offset + " of tensor '" + name + "', which has " + info.bytes());
+        ByteBuffer buffer = into.asByteBuffer();
+        long at = header.dataAt() + info.begin() + offset;
+        try {
+            while (buffer.hasRemaining()) {
+                int n = channel.read(buffer, at);
+                if (n < 0) throw new WeightsException(path.toString(), "became shorter while it was read");
+                at += n;
+            }
+        } catch (IOException e) {
+            throw new WeightsException(path.toString(), "cannot be read: " + AtomicFile.reason(e), e);
+        }
+    }
+
+    private static void closeQuietly(FileChannel channel) {
+        try {
+            if (channel != null) channel.close();
+        } catch (IOException ignored) {
+            // it was opened to read
+        }
+    }
+
     @Override
     public void close() {
         arena.close();
+        closeQuietly(channel);
     }
 }

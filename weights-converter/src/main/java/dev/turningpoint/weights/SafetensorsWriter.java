@@ -93,7 +93,7 @@ public final class SafetensorsWriter {
     public void write(Path path) {
         var ordered = new ArrayList<>(entries.values());
         ordered.sort(Comparator.comparingInt((Entry e) -> -e.info().type().bytes()).thenComparing(e -> e.info().name()));
-        byte[] header = header(ordered);
+        byte[] header = header(metadata, ordered.stream().map(Entry::info).toList(), 8);
         AtomicFile.write(path, channel -> {
             AtomicFile.writeFully(channel, ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).flip());
             AtomicFile.writeFully(channel, ByteBuffer.wrap(header));
@@ -110,7 +110,12 @@ public final class SafetensorsWriter {
         });
     }
 
-    private byte[] header(List<Entry> ordered) {
+    /**
+     * The header of tensors that lie in this order, padded with spaces.
+     *
+     * @param multiple of which 8 plus its length shall be one
+     */
+    static byte[] header(Map<String, String> metadata, List<TensorInfo> ordered, int multiple) {
         var bytes = new ByteArrayOutputStream();
         try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), bytes)) {
             json.writeStartObject();
@@ -121,8 +126,7 @@ public final class SafetensorsWriter {
                 json.writeEndObject();
             }
             long at = 0;
-            for (Entry e : ordered) {
-                TensorInfo t = e.info();
+            for (TensorInfo t : ordered) {
                 json.writeName(t.name());
                 json.writeStartObject();
                 json.writeStringProperty("dtype", t.type().name());
@@ -139,7 +143,7 @@ public final class SafetensorsWriter {
             }
             json.writeEndObject();
         }
-        while (bytes.size() % 8 != 0) bytes.write(' ');
+        while ((SafetensorsHeader.LENGTH_BYTES + bytes.size()) % multiple != 0) bytes.write(' ');
         if (bytes.size() > SafetensorsHeader.MAX_LENGTH)
             throw new IllegalArgumentException("a safetensors header of " + bytes.size() + " bytes; the format allows " + SafetensorsHeader.MAX_LENGTH);
         return bytes.toByteArray();

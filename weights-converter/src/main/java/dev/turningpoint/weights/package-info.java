@@ -1,6 +1,7 @@
 /**
- * Weights on disk: safetensors files read through a memory map and written beside their place, then renamed into it. Uses nothing but the JDK and a
- * JSON tokenizer; knows neither devices nor models. Data comes from files other programs wrote, so every header is checked before a byte is trusted,
- * and goes to the engine as memory segments, or from its buffers to files that those programs read.
+ * Weights on disk: safetensors files read through a memory map and written beside their place, then renamed into it; the networks we know by the names and shapes
+ * of their tensors; conversions between layouts and types; engine files. Uses a JSON reader and XXH3; knows neither devices nor how a network computes. Data comes
+ * from files other programs wrote, so every header is checked before a byte is trusted, and goes to the engine as memory segments, or to files that those
+ * programs read.
  */
 package dev.turningpoint.weights;

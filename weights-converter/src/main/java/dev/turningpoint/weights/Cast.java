@@ -1,0 +1,56 @@
+package dev.turningpoint.weights;
+
+import java.lang.foreign.MemorySegment;
+
+/** Floating-point elements from one type to another, rounded to nearest, ties to even. */
+final class Cast {
+    private Cast() {}
+
+    static boolean serves(TensorType type) { return type == TensorType.F32 || type == TensorType.F16 || type == TensorType.BF16; }
+
+    /**
+     * Casts {@code count} elements; a NaN stays one.
+     *
+     * @return how many finite numbers became infinite: the narrower type has no such number
+     */
+    static long cast(MemorySegment from, TensorType type, MemorySegment to, TensorType target, long count) {
+        if (type == target) {
+            MemorySegment.copy(from, 0, to, 0, count * type.bytes());
+            return 0;
+        }
+        long lost = 0;
+        for (long i = 0; i < count; i++) {
+            float v = switch (type) {
+                case F32 -> from.get(TensorType.FLOAT, 4 * i);
+                case F16 -> Float.float16ToFloat(from.get(TensorType.SHORT, 2 * i));
+                case BF16 -> Float.intBitsToFloat(from.get(TensorType.SHORT, 2 * i) << 16);
+                default -> throw new IllegalArgumentException("no cast from " + type);
+            };
+            float kept = switch (target) {
+                case F32 -> {
+                    to.set(TensorType.FLOAT, 4 * i, v);
+                    yield v;
+                }
+                case F16 -> {
+                    short h = Float.floatToFloat16(v);
+                    to.set(TensorType.SHORT, 2 * i, h);
+                    yield Float.float16ToFloat(h);
+                }
+                case BF16 -> {
+                    short h = bf16(v);
+                    to.set(TensorType.SHORT, 2 * i, h);
+                    yield Float.intBitsToFloat(h << 16);
+                }
+                default -> throw new IllegalArgumentException("no cast to " + target);
+            };
+            if (Float.isInfinite(kept) && !Float.isInfinite(v)) lost++;
+        }
+        return lost;
+    }
+
+    static short bf16(float v) {
+        int bits = Float.floatToRawIntBits(v);
+        if (Float.isNaN(v)) return (short) (bits >>> 16 | 0x40);   // rounding could carry a NaN's mantissa into infinity
+        return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
+    }
+}

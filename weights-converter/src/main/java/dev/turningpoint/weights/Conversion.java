@@ -1,0 +1,100 @@
+package dev.turningpoint.weights;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.TreeMap;
+import tools.jackson.databind.SerializationFeature;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * A checkpoint rewritten: into an engine file or into safetensors of either layout, its elements cast if asked. Tensors stream through two small buffers,
+ * whatever their size.
+ *
+ * @param from   what is read
+ * @param to     layout of the result; an engine file is of {@link Layout#DIFFUSERS}
+ * @param type   of all elements; null keeps each tensor's own
+ * @param engine whether the result is an engine file
+ */
+public record Conversion(Recognised from, Layout to, TensorType type, boolean engine) {
+    private static final int BUFFER = 4 << 20;
+
+    public Conversion {
+        if (engine && to != Layout.DIFFUSERS) throw new IllegalArgumentException("an engine file is of the diffusers layout");
+        if (type != null && !Cast.serves(type)) throw new IllegalArgumentException("weights are F32, F16 or BF16, not " + type);
+    }
+
+    /**
+     * Writes the result beside its place and renames it. A safetensors file of the diffusers layout gets its {@code config.json} beside it, unless there is one.
+     *
+     * @throws WeightsException if a tensor is of no floating-point type, or holds a number that the new type has not
+     */
+    public void write(Path path, Progress progress) {
+        List<EngineFile.Entry> entries = new ArrayList<>();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate(BUFFER, EngineFile.ALIGNMENT);
+            for (Recipe recipe : from.recipes(to)) {
+                TensorType target = type(recipe);
+                entries.add(new EngineFile.Entry(recipe.name(), target, recipe.shape(), (offset, into) -> fill(recipe, target, offset, into, buffer)));
+            }
+            var metadata = new TreeMap<>(from.checkpoint().metadata());
+            metadata.keySet().removeIf(k -> k.startsWith("turningpoint."));
+            if (engine) {
+                EngineFile.write(path, from.architecture(), entries, metadata, progress);
+                return;
+            }
+            long total = entries.stream().mapToLong(e -> e.info().bytes()).sum();
+            var writer = new SafetensorsWriter();
+            metadata.forEach(writer::metadata);
+            if (to == Layout.DIFFUSERS) writer.metadata("format", "pt");   // readers of PyTorch models insist
+            long[] done = {0};
+            for (EngineFile.Entry e : entries)
+                writer.tensor(e.name(), e.type(), e.shape(), (offset, into) -> {
+                    e.source().read(offset, into);
+                    progress.at(done[0] += into.byteSize(), total);
+                });
+            writer.write(path);
+        }
+        Path config = path.resolveSibling("config.json");
+        if (to == Layout.DIFFUSERS && !Files.exists(config))
+            AtomicFile.write(config, JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build().writeValueAsBytes(from.architecture().config()));
+    }
+
+    /** The type of a tensor of the result: the one asked for, else that of its pieces, which must then agree. */
+    private TensorType type(Recipe recipe) {
+        TensorType result = type;
+        for (Recipe.Piece piece : recipe.pieces()) {
+            TensorInfo info = from.checkpoint().info(piece.tensor());
+            if (!Cast.serves(info.type()))
+                throw new WeightsException(from.checkpoint().path().toString(), "tensor " + SafetensorsHeader.quoted(info.name()) + " is " + info.type() + "; weights are F32, F16 or BF16");
+            if (result == null) result = info.type();
+            if (type == null && result != info.type())
+                throw new WeightsException(from.checkpoint().path().toString(), "tensors of types " + result + " and " + info.type() + " belong into one, " + SafetensorsHeader.quoted(recipe.name())
+                        + "; choose one by --type");
+        }
+        return result;
+    }
+
+    /** Bytes of the result from {@code offset} on, which lies between two elements. */
+    private void fill(Recipe recipe, TensorType target, long offset, MemorySegment into, MemorySegment buffer) {
+        long at = offset / target.bytes(), end = at + into.byteSize() / target.bytes(), begin = 0;
+        for (Recipe.Piece piece : recipe.pieces()) {
+            TensorType type = from.checkpoint().info(piece.tensor()).type();
+            long most = buffer.byteSize() / type.bytes();
+            while (at < end && at < begin + piece.count()) {
+                long count = Math.min(most, Math.min(end, begin + piece.count()) - at);
+                MemorySegment read = buffer.asSlice(0, count * type.bytes());
+                from.checkpoint().read(piece.tensor(), (piece.first() + at - begin) * type.bytes(), read);
+                long lost = Cast.cast(read, type, into.asSlice(at * target.bytes() - offset), target, count);
+                if (lost > 0)
+                    throw new WeightsException(from.checkpoint().path().toString(), "tensor " + SafetensorsHeader.quoted(piece.tensor()) + " has " + lost + " numbers beyond " + target
+                            + "; keep " + type + ", or take BF16 or F32");
+                at += count;
+            }
+            begin += piece.count();
+        }
+    }
+}
