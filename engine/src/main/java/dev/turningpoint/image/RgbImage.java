@@ -57,6 +57,11 @@ public record RgbImage(int width, int height, byte[] pixels) {
         return new RgbImage(w, h, part);
     }
 
+    /** The image enlarged or reduced, bicubic as Pillow's {@code Image.resize} to the bit. */
+    public RgbImage resize(int width, int height) {
+        return BicubicResize.resize(this, width, height);
+    }
+
     /** The image as the bytes of a PNG file. */
     public byte[] png() {
         var out = new ByteArrayOutputStream();

@@ -154,6 +154,15 @@ final class OnnxModel implements AutoCloseable {
         return session.getOutputNames().iterator().next();
     }
 
+    /** An input's sizes, -1 for one that is open. */
+    long[] inputShape(String input) {
+        try {
+            return ((TensorInfo) session.getInputInfo().get(input).getInfo()).getShape();
+        } catch (OrtException e) {
+            throw new RewardException(name + ": its inputs cannot be read: " + firstLine(e), e);
+        }
+    }
+
     /** An output's sizes, -1 for one that is open. */
     long[] outputShape(String output) {
         try {

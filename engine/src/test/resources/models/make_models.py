@@ -1,0 +1,118 @@
+"""Makes the small ONNX models of the reward tests: python3 make_models.py, beside this file, with onnx and numpy.
+
+Their weights are w[i] = float32(amplitude * sin(0.7 i + phase)), so that a test can compute the same ones and, in double precision, the same answers.
+"""
+import json
+import pathlib
+import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper
+
+HERE = pathlib.Path(__file__).parent
+SIZE, PATCH, WIDTH, DIM, VOCAB, TOKENS = 8, 4, 6, 5, 32, 77
+
+
+def weights(phase, amplitude, *shape):
+    i = np.arange(int(np.prod(shape)), dtype=np.float64)
+    return (amplitude * np.sin(0.7 * i + phase)).astype(np.float32).reshape(shape)
+
+
+def save(name, nodes, inputs, outputs, constants):
+    graph = helper.make_graph(nodes, name, inputs, outputs, [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="turningpoint tests")
+    checker.check_model(model)
+    (HERE / f"{name}.onnx").write_bytes(model.SerializeToString())
+
+
+def value(name, kind, *shape):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def node(op, inputs, output, **attributes):
+    return helper.make_node(op, inputs, [output], **attributes)
+
+
+# image_embeds = mean over patches of tanh(conv(pixels) + bias) . projection
+save("clip_image", [
+    node("Conv", ["pixel_values", "patch", "bias"], "patches", kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
+    node("Tanh", ["patches"], "hidden"),
+    node("ReduceMean", ["hidden"], "pooled", axes=[2, 3], keepdims=0),
+    node("MatMul", ["pooled", "projection"], "image_embeds"),
+], [value("pixel_values", TensorProto.FLOAT, "batch", 3, SIZE, SIZE)], [value("image_embeds", TensorProto.FLOAT, "batch", DIM)], {
+    "patch": weights(0.1, 0.2, WIDTH, 3, PATCH, PATCH), "bias": weights(0.2, 0.3, WIDTH), "projection": weights(0.3, 0.5, WIDTH, DIM)})
+
+# text_embeds = tanh(sum over the attended tokens of embedding[id] * position) . projection
+save("clip_text", [
+    node("Gather", ["embedding", "input_ids"], "embedded"),
+    node("Mul", ["embedded", "position"], "placed"),
+    node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT),
+    node("Unsqueeze", ["mask", "last"], "column"),
+    node("Mul", ["placed", "column"], "attended"),
+    node("ReduceSum", ["attended", "tokens"], "summed", keepdims=0),
+    node("Tanh", ["summed"], "hidden"),
+    node("MatMul", ["hidden", "projection"], "text_embeds"),
+], [value("input_ids", TensorProto.INT64, "batch", TOKENS), value("attention_mask", TensorProto.INT64, "batch", TOKENS)],
+    [value("text_embeds", TensorProto.FLOAT, "batch", DIM)], {
+    "embedding": weights(0.4, 0.4, VOCAB, WIDTH), "position": weights(0.5, 1.0, TOKENS, 1), "projection": weights(0.6, 0.5, WIDTH, DIM),
+    "last": np.array([2], np.int64), "tokens": np.array([1], np.int64)})
+
+# score = tanh(embedding . first) . second
+save("aesthetic_head", [
+    node("MatMul", ["embedding", "first"], "a"), node("Tanh", ["a"], "b"), node("MatMul", ["b", "second"], "score"),
+], [value("embedding", TensorProto.FLOAT, "batch", DIM)], [value("score", TensorProto.FLOAT, "batch", 1)],
+    {"first": weights(0.7, 0.8, DIM, 4), "second": weights(0.8, 3.0, 4, 1)})
+
+# reward = sum over everything: image and text at once, as BLIP reads them
+save("image_reward", [
+    node("Cast", ["input_ids"], "ids", to=TensorProto.FLOAT), node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT),
+    node("Mul", ["ids", "mask"], "masked"), node("MatMul", ["masked", "positions"], "text"),
+    node("ReduceMean", ["pixel_values"], "pooled", axes=[2, 3], keepdims=0), node("MatMul", ["pooled", "colours"], "picture"),
+    node("Mul", ["text", "picture"], "reward"),
+], [value("pixel_values", TensorProto.FLOAT, "batch", 3, SIZE, SIZE), value("input_ids", TensorProto.INT64, "batch", 35),
+    value("attention_mask", TensorProto.INT64, "batch", 35)], [value("reward", TensorProto.FLOAT, "batch", 1)],
+    {"positions": weights(0.9, 0.1, 35, 1), "colours": weights(1.0, 1.0, 3, 1)})
+
+# boxes, labels and scores: the red channel's top row holds what is to be detected, in pieces of 6 pixels / 100
+PIECES = 3
+save("detector", [
+    node("Slice", ["image", "starts", "ends", "axes"], "row"), node("Reshape", ["row", "shape"], "pieces"),
+    node("Slice", ["pieces", "c0", "c4", "last"], "boxes3"), node("Squeeze", ["boxes3", "first"], "boxes"),
+    node("Slice", ["pieces", "c4", "c5", "last"], "scores3"), node("Reshape", ["scores3", "flat"], "scores"),
+    node("Slice", ["pieces", "c5", "c6", "last"], "labels3"), node("Reshape", ["labels3", "flat"], "labels_f"),
+    node("Round", ["labels_f"], "labels_r"), node("Cast", ["labels_r"], "labels", to=TensorProto.INT64),
+], [value("image", TensorProto.FLOAT, 1, 3, "height", "width")],
+    [value("boxes", TensorProto.FLOAT, PIECES, 4), value("labels", TensorProto.INT64, PIECES), value("scores", TensorProto.FLOAT, PIECES)], {
+    "starts": np.array([0, 0, 0], np.int64), "ends": np.array([1, 1, 6 * PIECES], np.int64), "axes": np.array([1, 2, 3], np.int64),
+    "shape": np.array([1, PIECES, 6], np.int64), "flat": np.array([PIECES], np.int64), "first": np.array([0], np.int64), "last": np.array([2], np.int64),
+    "c0": np.array([0], np.int64), "c4": np.array([4], np.int64), "c5": np.array([5], np.int64), "c6": np.array([6], np.int64)})
+
+# A tokenizer built as CLIP's is, of six letters and two words, and one as BERT's is.
+letters = "acdgot"
+vocab = {l: i for i, l in enumerate(letters)} | {l + "</w>": 6 + i for i, l in enumerate(letters)}
+vocab |= {"at</w>": 12, "cat</w>": 13, "do": 14, "dog</w>": 15, "<|startoftext|>": 30, "<|endoftext|>": 31}
+
+
+def special(number, text):
+    return {"id": number, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+
+
+(HERE / "clip_tokenizer.json").write_text(json.dumps({
+    "version": "1.0", "truncation": None, "padding": None, "added_tokens": [special(30, "<|startoftext|>"), special(31, "<|endoftext|>")],
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}, {"type": "Lowercase"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"}, "behavior": "Removed", "invert": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}]},
+    "post_processor": {"type": "RobertaProcessing", "sep": ["<|endoftext|>", 31], "cls": ["<|startoftext|>", 30], "trim_offsets": False, "add_prefix_space": False},
+    "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
+    "model": {"type": "BPE", "dropout": None, "unk_token": "<|endoftext|>", "continuing_subword_prefix": "", "end_of_word_suffix": "</w>", "fuse_unk": False,
+              "vocab": vocab, "merges": ["a t</w>", "c at</w>", "d o", "do g</w>"]}}, indent=1) + "\n")
+
+(HERE / "bert_tokenizer.json").write_text(json.dumps({
+    "version": "1.0", "truncation": None, "padding": None, "added_tokens": [special(0, "[PAD]"), special(1, "[UNK]"), special(2, "[CLS]"), special(3, "[SEP]")],
+    "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True},
+    "pre_tokenizer": {"type": "BertPreTokenizer"},
+    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+                       "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                       "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}, "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]}}},
+    "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+    "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+              "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "cat": 5, "##s": 6, "dog": 7}}}, indent=1) + "\n")
