@@ -12,14 +12,14 @@
 // mean = keep x + drift v,  x_next = mean + spread noise,  log p = log_scale mean_n((x_next - mean)^2) + log_offset,  KL = kl_scale mean_n((mean - mean_ref)^2).
 // `sde`, `cps` and ODE steps differ in these numbers only; the host computes them in double, once per schedule (dev.turningpoint.schedule).
 struct __align__(32) FlowStep {
-    float keep, drift, spread, log_scale, log_offset, kl_scale, unused0, unused1;
+    float keep, drift, spread, log_scale, log_offset, kl_scale, ratio_scale, policy_weight;  // the last two: grpo.cu, normalized ratios
 };
 
 constexpr int CHUNK4 = 128;  // float4 groups in a chunk: 32 lanes x 4
 
 __device__ __forceinline__ FlowStep load_step(const FlowStep* steps, int index) {
     const float4 a = reinterpret_cast<const float4*>(steps + index)[0], b = reinterpret_cast<const float4*>(steps + index)[1];
-    return {a.x, a.y, a.z, a.w, b.x, b.y, 0.f, 0.f};
+    return {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
 }
 
 __device__ __forceinline__ float guide(float v, float u, float guidance) { return __fmaf_rn(guidance, __fsub_rn(v, u), u); }

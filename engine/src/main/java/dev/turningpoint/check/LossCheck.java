@@ -39,7 +39,7 @@ final class LossCheck {
         for (String name : cases) {
             double clip = Double.parseDouble(name.replaceAll("clip(.*)\\.beta.*", "$1")), beta = Double.parseDouble(name.replaceAll(".*\\.beta", ""));
             boolean infinite = beta > 0 && !Double.isFinite(golden.f64(name + ".loss")[0]);
-            gpu.grpo.lossAndGradient(gpu.stream, DType.F32, x, next, v, 0, 1, beta > 0 && !infinite ? reference : 0, 0, coefficients, rowStep, old, advantage, limit,
+            gpu.grpo.lossAndGradient(gpu.stream, DType.F32, x, next, v, 0, 1, beta > 0 && !infinite ? reference : 0, 0, 0, coefficients, rowStep, old, advantage, limit,
                     (float) clip, (float) beta, 1f / batch, gradient, 0, stats, batch, n);
             double[] rows = gpu.doubles(stats, batch * GrpoKernels.STATS);
             double policy = mean(rows, GrpoKernels.POLICY_LOSS), kl = mean(rows, GrpoKernels.KL);

@@ -29,11 +29,16 @@ public final class CheckpointFolder {
 
     private final Path folder;
     private final int keep;
+    private final boolean withReference;
 
-    /** @param keep newest files that stay */
-    public CheckpointFolder(Path folder, int keep) {
+    /**
+     * @param keep          newest files that stay
+     * @param withReference whether the reference of the KL is part of the state: where it is not the weights that training started from
+     */
+    public CheckpointFolder(Path folder, int keep, boolean withReference) {
         this.folder = folder;
         this.keep = keep;
+        this.withReference = withReference;
     }
 
     /** Writes the state of {@code parameters} after {@code iteration} iterations, then removes the oldest files. */
@@ -76,18 +81,21 @@ public final class CheckpointFolder {
     }
 
     /** Reads a checkpoint back; the caller queues what must follow a change of parameters. */
-    public static void read(Path file, Parameters parameters, Stream stream) {
+    public void read(Path file, Parameters parameters, Stream stream) {
         ParameterLayout layout = parameters.layout();
         state(parameters).forEach((prefix, tensor) -> ParameterFile.load(file, prefix, layout, tensor, stream));
     }
 
-    private static Map<String, Tensor> state(Parameters parameters) {
+    private Map<String, Tensor> state(Parameters parameters) {
         var state = new LinkedHashMap<String, Tensor>();
         state.put("values.", parameters.values());
         state.put("first_moment.", parameters.firstMoment());
         state.put("second_moment.", parameters.secondMoment());
         if (parameters.hasAverage()) {
             state.put("average.", parameters.average());
+        }
+        if (withReference) {
+            state.put("reference.", parameters.reference());
         }
         return state;
     }

@@ -17,17 +17,18 @@ import java.lang.foreign.ValueLayout;
 
 /**
  * Accumulates the gradient of one update: every row (a trajectory at a step) counts the same, in micro-batches of any size. A row's log-probability has the bits
- * that the sampler recorded as long as the weights are the rollout's, so that its ratio is exactly 1.
+ * that the sampler recorded as long as the weights are the rollout's, so that its ratio is exactly 1. Where the store has the means of the steps, ratios are normalized
+ * as in <a href="https://arxiv.org/abs/2510.22319">GRPO-Guard</a>.
  */
 public final class PolicyUpdate implements AutoCloseable {
 
     /**
      * @param clipRange     c: the ratio is clipped to 1 - c .. 1 + c
      * @param advantageClip advantages are clipped to plus or minus this
-     * @param klBeta        weight of the KL to the reference model; 0 leaves that model out
+     * @param kl            whether there is a KL to the reference model; without, that model is left out
      * @param guidance      as in the rollout; 1 for none
      */
-    public record Settings(double clipRange, double advantageClip, double klBeta, double guidance) {
+    public record Settings(double clipRange, double advantageClip, boolean kl, double guidance) {
     }
 
     private final SamplerKernels samplerKernels;
@@ -41,7 +42,7 @@ public final class PolicyUpdate implements AutoCloseable {
     private final int passes;
     private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("one micro-batch of the policy update");
-    private final Tensor before, after, velocity, reference, gradient, table, rowBefore, rowAfter, rowStep, sigma, condition, oldLogProb, advantage, stats;
+    private final Tensor before, after, mean, velocity, reference, gradient, table, rowBefore, rowAfter, rowStep, sigma, condition, oldLogProb, advantage, stats;
     private final HostMemory staging;
 
     /**
@@ -66,8 +67,9 @@ public final class PolicyUpdate implements AutoCloseable {
         }
         before = memory.tensor("latents before the step", DType.F32, batch, n);
         after = memory.tensor("latents after the step", DType.F32, this.microBatch, n);
+        mean = store.means() == null ? null : memory.tensor("means of the steps", DType.F32, this.microBatch, n);
         velocity = memory.tensor("velocity", model.storage(), batch, n);
-        reference = settings.klBeta > 0 ? memory.tensor("velocity of the reference model", model.storage(), batch, n) : null;
+        reference = settings.kl ? memory.tensor("velocity of the reference model", model.storage(), batch, n) : null;
         gradient = memory.tensor("gradient of the velocity", model.storage(), batch, n);
         table = memory.tensor("step coefficients", DType.F32, steps.rows(), SamplerKernels.STEP_FLOATS);
         rowBefore = memory.tensor("rows before the step", DType.I32, maxRows);
@@ -115,8 +117,9 @@ public final class PolicyUpdate implements AutoCloseable {
      * @param conditions   [all trajectories * tokens]
      * @param recorded     {@link #recordedLogProbs}
      * @param advantages   [all trajectories * n]
+     * @param klBeta       weight of the KL to the reference model
      */
-    public UpdateStatistics accumulate(Stream stream, int[] trajectories, int[] conditions, float[] recorded, double[] advantages) {
+    public UpdateStatistics accumulate(Stream stream, int[] trajectories, int[] conditions, float[] recorded, double[] advantages, double klBeta) {
         int n = model.latentSize(), window = store.window(), rows = trajectories.length * window;
         if (rows < 1 || rows > maxRows) {
             throw new IllegalArgumentException("an update of " + rows + " rows: this one holds 1 to " + maxRows);
@@ -129,6 +132,9 @@ public final class PolicyUpdate implements AutoCloseable {
             long sigmas = sigma.address((long) passes * from), words = condition.address((long) passes * from * model.conditionTokens()), half = type.bytes((long) part * n);
             samplerKernels.gatherRows(stream, store.latents().address(), rowBefore.address(from), before.address(), part, n);
             samplerKernels.gatherRows(stream, store.latents().address(), rowAfter.address(from), after.address(), part, n);
+            if (mean != null) {
+                samplerKernels.gatherRows(stream, store.means().address(), rowBefore.address(from), mean.address(), part, n);
+            }
             if (passes == 2) {
                 stream.copyOnDevice(before.address((long) part * n), before.address(), DType.F32.bytes((long) part * n));
             }
@@ -138,8 +144,8 @@ public final class PolicyUpdate implements AutoCloseable {
             }
             boolean guided = passes == 2;
             kernels.lossAndGradient(stream, type, before.address(), after.address(), velocity.address(), guided ? velocity.address() + half : 0, (float) settings.guidance,
-                    reference == null ? 0 : reference.address(), reference == null || !guided ? 0 : reference.address() + half, table.address(), rowStep.address(from),
-                    oldLogProb.address(from), advantage.address(from), (float) settings.advantageClip, (float) settings.clipRange, (float) settings.klBeta, 1f / rows,
+                    reference == null ? 0 : reference.address(), reference == null || !guided ? 0 : reference.address() + half, mean == null ? 0 : mean.address(), table.address(), rowStep.address(from),
+                    oldLogProb.address(from), advantage.address(from), (float) settings.advantageClip, (float) settings.clipRange, (float) klBeta, 1f / rows,
                     gradient.address(), guided ? gradient.address() + half : 0, stats.address((long) from * GrpoKernels.STATS), part, n);
             model.backward(stream, gradient.address(), passes * part);
         }

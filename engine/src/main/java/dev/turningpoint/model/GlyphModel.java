@@ -198,15 +198,16 @@ public final class GlyphModel implements TrainableVelocity {
 
     @Override
     public void referenceVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
-        if (trains == Trains.EVERYTHING) {
-            parameters.read(Parameters.Source.REFERENCE, kernels.mlp(), stream);
-            try {
-                inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.REFERENCE);
-            } finally {
-                parameters.read(Parameters.Source.VALUES, kernels.mlp(), stream);
-            }
-        } else {
+        Parameters trained = adapter == null ? parameters : adapter;
+        if (trains == Trains.ADAPTER && !adapter.hasReference()) {
             inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.REFERENCE);
+            return;
+        }
+        trained.read(Parameters.Source.REFERENCE, kernels.mlp(), stream);
+        try {
+            inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.ROLLOUT);
+        } finally {
+            trained.read(Parameters.Source.VALUES, kernels.mlp(), stream);
         }
     }
 

@@ -33,8 +33,7 @@ public interface VelocityModel extends AutoCloseable {
     void velocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch);
 
     /**
-     * The same with the adapter off: the base model, for the KL term. Without an adapter (full fine-tuning) it is the frozen copy of the weights
-     * taken when training began, if the model was asked to keep one.
+     * The same of the reference model of the KL: the frozen copy of what is trained, if the model was asked to keep one; else the base model, with the adapter off.
      */
     void referenceVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch);
 

@@ -7,7 +7,8 @@ import dev.turningpoint.tensor.Workspace;
 
 /**
  * What training needs of a rollout: the latents before and after every step of the window, f32 [n + 1, trajectories, latent], and the log-probability of each
- * step as it was drawn, f32 [n, trajectories]. Rollouts of several parts fill it side by side.
+ * step as it was drawn, f32 [n, trajectories]; for normalized ratios also the mean of each step, f32 [n, trajectories, latent]. Rollouts of several parts fill it
+ * side by side.
  */
 public final class TrajectoryStore implements AutoCloseable {
     private final Workspace memory = new Workspace("latents of the trajectories of one iteration");
@@ -17,14 +18,17 @@ public final class TrajectoryStore implements AutoCloseable {
     private final int[] windowStarts;
     private final Tensor latents;
     private final Tensor logProbs;
+    private final Tensor means;
 
-    public TrajectoryStore(Device device, int trajectories, int window, int latentSize) {
+    /** @param keepMeans whether the means of the steps are kept */
+    public TrajectoryStore(Device device, int trajectories, int window, int latentSize, boolean keepMeans) {
         this.trajectories = trajectories;
         this.window = window;
         this.latentSize = latentSize;
         windowStarts = new int[trajectories];
         latents = memory.tensor("latents", DType.F32, window + 1, trajectories, latentSize);
         logProbs = memory.tensor("log-probabilities", DType.F32, window, trajectories);
+        means = keepMeans ? memory.tensor("means of the steps", DType.F32, window, trajectories, latentSize) : null;
         memory.allocate(device);
     }
 
@@ -48,6 +52,11 @@ public final class TrajectoryStore implements AutoCloseable {
         return logProbs;
     }
 
+    /** Means of the steps as they were drawn, rows as of {@link #latents}; null where they are not kept. */
+    public Tensor means() {
+        return means;
+    }
+
     /** Row of {@link #latents} that holds a trajectory before window step {@code step}; its latents after that step stand at {@code step + 1}. */
     public int row(int step, int trajectory) {
         return step * trajectories + trajectory;
@@ -68,6 +77,10 @@ public final class TrajectoryStore implements AutoCloseable {
 
     long logProbAddress(int step, int trajectory) {
         return logProbs.address(row(step, trajectory));
+    }
+
+    long meanAddress(int step, int trajectory) {
+        return means == null ? 0 : means.address((long) row(step, trajectory) * latentSize);
     }
 
     @Override

@@ -36,7 +36,7 @@ public final class WavefrontSampler implements AutoCloseable {
     private final int maxRows;
     private final Resources resources = new Resources();
     private final Workspace memory = new Workspace("the wave of latents");
-    private final Tensor table, wave, collected, velocity, unconditional, logProb, partials, sigma, rowStep, trajectory, condition, noCondition;
+    private final Tensor table, wave, collected, velocity, unconditional, partials, sigma, rowStep, trajectory, condition, noCondition;
     private final HostMemory staging;
     private int tabulated, tabulatedStart;
     private long evaluations;
@@ -73,7 +73,6 @@ public final class WavefrontSampler implements AutoCloseable {
         velocity = memory.tensor("velocity", model.storage(), this.maxRows, n);
         unconditional = guided() ? memory.tensor("unconditional velocity", model.storage(), this.maxRows, n) : null;
         noCondition = guided() ? memory.tensor("empty conditions", DType.I32, this.maxRows, tokens) : null;
-        logProb = memory.tensor("log-probabilities", DType.F32, this.maxRows);
         partials = memory.tensor("partial sums", DType.U8, SamplerKernels.scratch(this.maxRows, n));
         sigma = memory.tensor("sigmas", DType.F32, steps.steps(), this.maxRows);
         rowStep = memory.tensor("step of each row", DType.I32, steps.steps(), rows);
@@ -171,13 +170,13 @@ public final class WavefrontSampler implements AutoCloseable {
                 }
                 open += opens ? 1 : 0;
             }
-            long logProbs = inside && store != null ? store.logProbAddress(i - start, first) : 0;
+            long logProbs = inside && store != null ? store.logProbAddress(i - start, first) : 0, means = logProbs == 0 ? 0 : store.meanAddress(i - start, first);
             if (steps.completionsMeet(i)) {
-                advance(stream, i, 0, open * batch, batch, seed, logProbs);
+                advance(stream, i, 0, open * batch, batch, seed, logProbs, means);
             } else {
-                advance(stream, i, 0, batch, batch, seed, logProbs);
+                advance(stream, i, 0, batch, batch, seed, logProbs, means);
                 if (opens) {
-                    advance(stream, i, (open - 1) * batch, open * batch, batch, seed, 0);
+                    advance(stream, i, (open - 1) * batch, open * batch, batch, seed, 0, 0);
                 }
             }
             if (i + 1 == end && store != null) {
@@ -189,24 +188,36 @@ public final class WavefrontSampler implements AutoCloseable {
         }
     }
 
-    /** One sigma for the rows {@code begin .. end - 1}, of which those below {@code batch} are trajectories, in parts of at most {@code maxRows}. */
-    private void advance(Stream stream, int step, int begin, int end, int batch, long seed, long logProbs) {
+    /**
+     * One sigma for the rows {@code begin .. end - 1}, of which those below {@code batch} are trajectories, in parts of at most {@code maxRows}.
+     *
+     * @param logProbs receives f32 [batch] of the trajectories; 0 where they are not wanted
+     * @param means    receives f32 [batch, latent] of the trajectories; 0 where they are not wanted
+     */
+    private void advance(Stream stream, int step, int begin, int end, int batch, long seed, long logProbs, long means) {
         int n = model.latentSize(), tokens = model.conditionTokens();
         evaluations += (long) (end - begin) * (guided() ? 2 : 1);
         for (int from = begin; from < end; from += maxRows) {
-            int part = Math.min(maxRows, end - from), trajectories = Math.clamp(batch - from, 0, part);
+            int part = Math.min(maxRows, end - from), recorded = logProbs == 0 ? 0 : Math.clamp(batch - from, 0, part);
             long x = wave.address((long) from * n), sigmas = sigma.address((long) step * maxRows);
             model.velocity(stream, x, sigmas, condition.address((long) from * tokens), velocity.address(), part);
             if (guided()) {
                 model.velocity(stream, x, sigmas, noCondition.address(), unconditional.address(), part);
             }
-            boolean record = logProbs != 0 && trajectories > 0;
-            kernels.step(stream, model.storage(), x, velocity.address(), guided() ? unconditional.address() : 0, guidance, x, 0, record ? logProb.address() : 0,
-                    partials.address(), table.address(), rowStep.address((long) step * branches * capacity + from), 0, trajectory.address(from), seed, part, n);
-            if (record) {
-                stream.copyOnDevice(logProbs + DType.F32.bytes(from), logProb.address(), DType.F32.bytes(trajectories));
-            }
+            step(stream, step, from, 0, recorded, seed, logProbs == 0 ? 0 : logProbs + DType.F32.bytes(from), means == 0 ? 0 : means + DType.F32.bytes((long) from * n));
+            step(stream, step, from, recorded, part, seed, 0, 0);
         }
+    }
+
+    /** The step of the rows {@code begin .. end - 1} of a part that starts at row {@code from} of the wave. */
+    private void step(Stream stream, int step, int from, int begin, int end, long seed, long logProbs, long means) {
+        if (begin == end) {
+            return;
+        }
+        int n = model.latentSize(), row = from + begin;
+        long x = wave.address((long) row * n), at = (long) begin * n;
+        kernels.step(stream, model.storage(), x, velocity.address(at), guided() ? unconditional.address(at) : 0, guidance, x, means, logProbs, partials.address(),
+                table.address(), rowStep.address((long) step * branches * capacity + row), 0, trajectory.address(row), seed, end - begin, n);
     }
 
     /** The table row of every wave row at every step, for a wave of {@code batch} trajectories whose window begins at {@code start}: they come first, ODE branches follow. */

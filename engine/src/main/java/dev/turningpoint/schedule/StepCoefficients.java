@@ -79,8 +79,12 @@ public record StepCoefficients(double keep, double drift, double spread, double 
         return new StepCoefficients(keep, drift, spread, logScale, logOffset, 1 / (2 * std * std), std);
     }
 
-    /** As the kernels read them: 8 floats. */
+    /**
+     * As the kernels read them: 8 floats. The last two are those of <a href="https://arxiv.org/abs/2510.22319">GRPO-Guard</a>: the spread, which scales log ratios, and
+     * 1 / -dt, which weighs the step's loss, from spread = std sqrt(-dt); only {@code sde} and {@code dance} have them.
+     */
     public float[] floats() {
-        return new float[] {(float) keep, (float) drift, (float) spread, (float) logScale, (float) logOffset, (float) klScale, 0, 0};
+        return new float[] {(float) keep, (float) drift, (float) spread, (float) logScale, (float) logOffset, (float) klScale, (float) spread,
+            spread == 0 ? 0 : (float) (std * std / (spread * spread))};
     }
 }

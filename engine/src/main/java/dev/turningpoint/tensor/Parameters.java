@@ -102,6 +102,10 @@ public final class Parameters implements AutoCloseable {
         return required(average, "average");
     }
 
+    public Tensor reference() {
+        return required(reference, "reference");
+    }
+
     public boolean hasGradients() {
         return gradients != null;
     }
@@ -143,7 +147,7 @@ public final class Parameters implements AutoCloseable {
 
     /** Freezes the values of now as the reference. */
     public void takeReference(Stream stream) {
-        required(reference, "reference").copyFrom(values, stream);
+        reference().copyFrom(values, stream);
     }
 
     /** Lets the network read another buffer until the next call; work queued before is not affected. */
@@ -151,7 +155,7 @@ public final class Parameters implements AutoCloseable {
         Tensor from = switch (source) {
             case VALUES -> values;
             case AVERAGE -> average();
-            case REFERENCE -> required(reference, "reference");
+            case REFERENCE -> reference();
         };
         readValues = from;
         readCompute = from;

@@ -65,6 +65,9 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
     /** {@code REFERENCE} repeats what the published code does where it departs from the paper; engine/docs/differences-from-the-reference.md lists it all. */
     public enum Compat { NONE, REFERENCE }
 
+    /** {@code GRPO}: plain ratios (Flow-GRPO). {@code GRPO_GUARD}: ratios normalized step by step, whose losses are weighed by 1 / -dt (arXiv 2510.22319). */
+    public enum Objective { GRPO, GRPO_GUARD }
+
     public enum Parameters { FULL, LORA }
 
     public enum Source { GENERATED, FILE }
@@ -76,6 +79,9 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
                 throw new ConfigException("train.kl_beta", "divides by the variance of every step in the window, and step " + first + " has none ("
                         + "sampler.type " + name(sampler.type()) + ", noise_level " + ConfigWriter.number(sampler.noiseLevelAt(first)) + "); end sampler.window_end at " + first + " or set it to 0");
         }
+        if (train.objective() == Objective.GRPO_GUARD && sampler.type() != StepType.SDE && sampler.type() != StepType.DANCE)
+            throw new ConfigException("train.objective", "grpo-guard scales the ratios of Gaussian steps, and sampler.type " + name(sampler.type())
+                    + " leaves the variance out of its log-probability; take sde or dance");
         if (compat == Compat.REFERENCE && credit.balancing() == Balancing.REWARD)
             throw new ConfigException("credit.balancing", "reward ranks as the paper does, and compat is reference, whose code ranks by trend; write one of trend, none");
         if (data.source() == Source.FILE && data.path().isEmpty()) throw new ConfigException("data.path", "names no file, and data.source is file");
@@ -266,7 +272,10 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
      * @param weightDecay         of AdamW, decoupled
      * @param maxGradNorm         the gradient is scaled down to this norm
      * @param clipRange           c: the ratio is clipped to 1 - c .. 1 + c
-     * @param klBeta              weight of the KL to the model training started from; 0 leaves that model out
+     * @param objective           how ratios are made of log-probabilities
+     * @param klBeta              weight of the KL to the reference: the model training started from, with the adapter off or as a frozen copy; 0 leaves it out
+     * @param klTarget            klBeta is led so that the KL comes to this; 0 leaves it as it is
+     * @param referenceReset      iterations after which the reference becomes the model of then; 0 never
      * @param emaDecay            decay of the averaged weights; 0 keeps none
      * @param emaInterval         optimizer steps between two updates of the average
      * @param parameters          what is trained
@@ -276,7 +285,8 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
      * @param timeLimitMinutes    training ends in time to have reported within this; 0 is no limit
      */
     public record Train(int iterations, long maxEvaluations, int promptsPerIteration, int groupSize, int updatesPerIteration, int microBatch, double learningRate, double beta1,
-                        double beta2, double eps, double weightDecay, double maxGradNorm, double clipRange, double klBeta, double emaDecay, int emaInterval,
+                        double beta2, double eps, double weightDecay, double maxGradNorm, double clipRange, Objective objective, double klBeta, double klTarget,
+                        int referenceReset, double emaDecay, int emaInterval,
                         Parameters parameters, int loraRank, double loraAlpha, List<String> loraTargets, double timeLimitMinutes) {
         public Train {
             loraTargets = List.copyOf(loraTargets);
@@ -297,6 +307,10 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
             positive("train.max_grad_norm", maxGradNorm);
             positive("train.clip_range", clipRange);
             within("train.kl_beta", klBeta, 0, 1e6);
+            within("train.kl_target", klTarget, 0, 1e6);
+            if (klTarget > 0 && klBeta == 0) throw new ConfigException("train.kl_target", "leads train.kl_beta from where it starts, which is 0");
+            atLeast("train.reference_reset", referenceReset, 0);
+            if (referenceReset > 0 && klBeta == 0) throw new ConfigException("train.reference_reset", "resets the reference of the KL, and train.kl_beta is 0");
             fraction("train.ema_decay", emaDecay);
             atLeast("train.ema_interval", emaInterval, 1);
             atLeast("train.lora_rank", loraRank, 1);

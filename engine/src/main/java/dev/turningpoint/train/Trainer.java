@@ -12,6 +12,7 @@ import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.grpo.KlWeight;
 import dev.turningpoint.grpo.PolicyUpdate;
 import dev.turningpoint.grpo.UpdateStatistics;
 import dev.turningpoint.image.ImageBatch;
@@ -49,7 +50,7 @@ import java.util.function.BooleanSupplier;
  */
 public final class Trainer implements AutoCloseable {
     private static final String ITERATION = "train.iteration", UPDATES = "train.updates", BEFORE = "train.reward_before", AFTER = "train.reward_after",
-            EVALUATED = "train.evaluated_at", EVALUATIONS = "train.network_evaluations", REWARD_CALLS = "train.reward_calls", CONFIG = "train.config";
+            EVALUATED = "train.evaluated_at", EVALUATIONS = "train.network_evaluations", REWARD_CALLS = "train.reward_calls", CONFIG = "train.config", KL_WEIGHT = "train.kl_weight";
 
     private final RunConfig config;
     private final RunConfig.Train train;
@@ -70,6 +71,7 @@ public final class Trainer implements AutoCloseable {
     private final CreditAssigner credit;
     private final PolicyUpdate policy;
     private final AdamW optimizer;
+    private final KlWeight klWeight;
     private final CheckpointFolder checkpoints;
     private int iteration;
     /** Of training, as its metrics count them: rows through the network, a backward as two, and images scored. What an evaluation costs is not in them. */
@@ -99,8 +101,9 @@ public final class Trainer implements AutoCloseable {
         this.config = config;
         this.rewards = rewards;
         this.prompts = prompts;
-        this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep());
+        this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep(), config.train().referenceReset() > 0);
         train = config.train();
+        klWeight = new KlWeight(train.klBeta(), train.klTarget());
         GlyphConfig shape = config.model().glyph();
         try {
             stream = resources.add(device.newStream());
@@ -114,7 +117,7 @@ public final class Trainer implements AutoCloseable {
             var s = config.sampler();
             steps = config.rolloutSteps();
             int trajectories = train.trajectories();
-            store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize()));
+            store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize(), train.objective() == RunConfig.Objective.GRPO_GUARD));
             sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config), config.completions(), model.maxBatch()));
             rollout = resources.add(new RolloutRewards(device, sampler, rewards, stream, trajectories, shape.height(), shape.width(), this::stopped));
             credit = resources.add(new CreditAssigner(device, creditKernels, config.creditOptions(), trajectories, steps.window()));
@@ -124,7 +127,7 @@ public final class Trainer implements AutoCloseable {
                     Math.min(heldOut.size(), model.maxBatch()), Completions.NONE, model.maxBatch()));
             evaluation = resources.add(new RolloutRewards(device, evaluationSampler, rewards, stream, heldOut.size(), shape.height(), shape.width(), this::stopped));
             policy = resources.add(new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
-                    new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta(), s.guidance()), train.microBatch(),
+                    new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta() > 0, s.guidance()), train.microBatch(),
                     trajectories / train.updatesPerIteration() * steps.window()));
             optimizer = resources.add(new AdamW(device, optimKernels, model.trained(),
                     new AdamW.Settings(train.beta1(), train.beta2(), train.eps(), train.weightDecay(), train.maxGradNorm(), train.emaDecay(), train.emaInterval())));
@@ -146,7 +149,7 @@ public final class Trainer implements AutoCloseable {
         if (train.emaDecay() > 0) {
             keep.add(Parameters.Keep.AVERAGE);
         }
-        if (train.klBeta() > 0 && full) {
+        if (train.klBeta() > 0 && (full || train.referenceReset() > 0)) {    // else the adapter off is the reference
             keep.add(Parameters.Keep.REFERENCE);
         }
         int rows = train.microBatch() * (config.sampler().guidance() == 1 ? 1 : 2);
@@ -214,11 +217,12 @@ public final class Trainer implements AutoCloseable {
         if (!ours.equals(theirs)) {
             throw new TrainingException(file + " was written with another configuration: " + difference(theirs, ours));
         }
-        CheckpointFolder.read(file, model.trained(), stream);
+        checkpoints.read(file, model.trained(), stream);
         model.parametersChanged(stream);
         stream.synchronize();
         iteration = Integer.parseInt(metadata.get(ITERATION));
         optimizer.resumeAt(Long.parseLong(metadata.get(UPDATES)));
+        klWeight.resumeAt(Double.parseDouble(metadata.getOrDefault(KL_WEIGHT, Double.toString(train.klBeta()))));
         rewardBefore = Double.parseDouble(metadata.get(BEFORE));
         rewardAfter = Double.parseDouble(metadata.getOrDefault(AFTER, "NaN"));
         evaluatedAt = Integer.parseInt(metadata.getOrDefault(EVALUATED, "-1"));
@@ -290,6 +294,9 @@ public final class Trainer implements AutoCloseable {
     /** One iteration; returns the mean reward of its trajectories, NaN if it was given up for a stop. */
     private double iterate(TrainingObserver observer) {
         int trajectories = train.trajectories(), groupSize = train.groupSize(), n = steps.window();
+        if (train.referenceReset() > 0 && iteration > 0 && iteration % train.referenceReset() == 0) {
+            model.trained().takeReference(stream);
+        }
         var repeat = new KRepeat(train.promptsPerIteration(), groupSize, 1);
         List<Prompt> of = repeat.trajectories(prompts, iteration, 0);
         int[] group = repeat.group(0), conditions = conditions(of);
@@ -311,14 +318,15 @@ public final class Trainer implements AutoCloseable {
         rolled.put("actual_batch_size", (double) order.length);
         int share = order.length / train.updatesPerIteration();
         for (int u = 0; u < train.updatesPerIteration(); u++) {
-            UpdateStatistics statistics = policy.accumulate(stream, Arrays.copyOfRange(order, u * share, (u + 1) * share), conditions, recorded, assigned.advantage());
+            UpdateStatistics statistics = policy.accumulate(stream, Arrays.copyOfRange(order, u * share, (u + 1) * share), conditions, recorded, assigned.advantage(), klWeight.value());
             double norm = optimizer.step(stream, train.learningRate());
             if (!Double.isFinite(norm)) {
                 throw new TrainingException("the gradient of update " + (optimizer.steps() + 1) + " (iteration " + (iteration + 1) + ") is not finite: training diverged; lower "
                         + "train.learning_rate (now " + train.learningRate() + ") or resume from a checkpoint with another seed");
             }
             evaluations += policy.evaluations(share);
-            var metrics = new LinkedHashMap<>(TrainingMetrics.update(statistics, train.klBeta(), norm, train.learningRate()));
+            var metrics = new LinkedHashMap<>(TrainingMetrics.update(statistics, klWeight.value(), norm, train.learningRate()));
+            klWeight.observe(statistics.kl());
             metrics.putAll(rolled);
             countInto(metrics);
             observer.update(optimizer.steps(), metrics);
@@ -373,7 +381,7 @@ public final class Trainer implements AutoCloseable {
     private void checkpoint() {
         checkpoints.write(iteration, model.trained(), Map.of(ITERATION, Integer.toString(iteration), UPDATES, Long.toString(optimizer.steps()), BEFORE,
                 Double.toString(rewardBefore), AFTER, Double.toString(rewardAfter), EVALUATED, Integer.toString(evaluatedAt), EVALUATIONS, Long.toString(evaluations),
-                REWARD_CALLS, Long.toString(rewardCalls), CONFIG, fingerprint(config)), stream);
+                REWARD_CALLS, Long.toString(rewardCalls), KL_WEIGHT, Double.toString(klWeight.value()), CONFIG, fingerprint(config)), stream);
     }
 
     /** What of a configuration decides the bits of a run: not how long it runs, how much of a wave fits in memory, or when it reports. */

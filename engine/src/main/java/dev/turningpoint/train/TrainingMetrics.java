@@ -67,6 +67,7 @@ final class TrainingMetrics {
         m.put("policy_loss", s.policyLoss());
         if (klBeta > 0) {
             m.put("kl_loss", s.kl());
+            m.put("kl_beta", klBeta);
         }
         m.put("approx_kl", s.approxKl());
         m.put("clipfrac", s.clipFraction());

@@ -82,7 +82,7 @@ class WavefrontSamplerTest {
 
     static Rollout run(VelocityModel model, StepTable steps, double guidance, int[] conditions, int[] trajectories, int capacity, int maxRows, Completions completions) {
         try (var sampler = new WavefrontSampler(device, kernels, model, steps, guidance, capacity, completions, maxRows);
-             var store = new TrajectoryStore(device, trajectories.length, steps.window(), N)) {
+             var store = new TrajectoryStore(device, trajectories.length, steps.window(), N, false)) {
             sampler.run(stream, conditions, trajectories, SEED, store, 0);
             return new Rollout(floats(sampler.images(), sampler.branches() * trajectories.length * N), floats(store.latents().address(), (steps.window() + 1) * trajectories.length * N),
                     floats(store.logProbs().address(), steps.window() * trajectories.length));
@@ -174,6 +174,30 @@ class WavefrontSamplerTest {
                     size += Math.pow(theirs[i], 2);
                 }
                 assertTrue(difference < 0.05 * size, "R_" + k + " is an approximation, off by " + Math.sqrt(difference / size));
+            }
+        }
+    }
+
+    /** The means are those of the steps: what the latents after them have their noise around, by the log-probability. */
+    @ParameterizedTest
+    @CsvSource({"0", "4"})
+    void keptMeansAreThoseOfTheSteps(int maxRows) {
+        StepTable steps = steps("SDE", 1, 4);
+        try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64);
+             var sampler = new WavefrontSampler(device, kernels, model, steps, 1, BATCH, Completions.SHARED_NOISE, maxRows); var store = new TrajectoryStore(device, BATCH, 3, N, true)) {
+            Rollout plain = run(model, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0);
+            sampler.run(stream, CONDITIONS, TRAJECTORIES, SEED, store, 0);
+            float[] means = floats(store.means().address(), 3 * BATCH * N), latents = floats(store.latents().address(), 4 * BATCH * N);
+            assertArrayEquals(bits(plain.latents), bits(latents), "keeping them changes nothing");
+            for (int s = 0; s < 3; s++) {
+                var c = steps.row(steps.trajectoryRow(1 + s));
+                for (int b = 0; b < BATCH; b++) {
+                    double squares = 0;
+                    for (int i = (s * BATCH + b) * N; i < (s * BATCH + b + 1) * N; i++) {
+                        squares += Math.pow(latents[i + BATCH * N] - means[i], 2) / N;
+                    }
+                    assertEquals(plain.logProbs[s * BATCH + b], c.logScale() * squares + c.logOffset(), 1e-5);
+                }
             }
         }
     }

@@ -246,6 +246,15 @@ class ConfigTest {
     }
 
     @Test
+    void whatLeadsOrResetsTheKlNeedsOne() {
+        assertEquals("config.yaml:1: train.kl_target leads train.kl_beta from where it starts, which is 0", complaint("train: {kl_target: 1}\n"));
+        assertEquals("config.yaml:1: train.reference_reset resets the reference of the KL, and train.kl_beta is 0", complaint("train: {reference_reset: 1}\n"));
+        assertEquals("config.yaml:2: train.objective grpo-guard scales the ratios of Gaussian steps, and sampler.type cps leaves the variance out of its log-probability; take sde or dance",
+                complaint("train:\n  objective: grpo-guard\n"));
+        read("sampler: {type: dance}\ntrain: {objective: grpo-guard}");
+    }
+
+    @Test
     void trainingNeedsNoise() {
         assertThrows(ConfigException.class, () -> read("sampler: {type: ode}").requireExploration());
         assertThrows(ConfigException.class, () -> read("sampler: {noise_level: 0}").requireExploration());

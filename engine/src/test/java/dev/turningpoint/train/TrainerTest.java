@@ -180,6 +180,7 @@ class TrainerTest {
     @ParameterizedTest
     @ValueSource(strings = {"sampler.window_move=random sampler.window_size=2", "sampler.window_move=sliding sampler.window_size=1 sampler.window_every=1", "sampler.type=dance sampler.noise_level=0.3",
         "sampler.type=sde sampler.noise_level=[0.3,0.5,0.7,0.9] sampler.schedule=sd3", "sampler.schedule=flux sampler.completion_stride=2", "compat=reference credit.balancing=trend",
+        "sampler.type=sde train.objective=grpo-guard", "sampler.type=dance sampler.noise_level=0.4 train.objective=grpo-guard storage=bf16 train.kl_beta=0.01 sampler.guidance=1.5",
         "sampler.wave_memory=1 sampler.window_move=random sampler.window_size=1 sampler.guidance=2"})
     void theRatioIsExactlyOneUnderEveryOption(String options) throws Exception {
         var seen = new Recorder();
@@ -212,21 +213,59 @@ class TrainerTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"outcome", "incremental", "turning-point", "consistent-turning-point"})
-    void rewardRises(String mode) throws Exception {
+    @ValueSource(strings = {"credit.mode=outcome", "credit.mode=incremental", "credit.mode=turning-point", "credit.mode=consistent-turning-point",
+        "sampler.type=sde train.objective=grpo-guard", "sampler.type=dance sampler.noise_level=0.5", "credit.mode=outcome sampler.window_move=random sampler.window_size=2",
+        "sampler.window_move=sliding sampler.window_size=2 sampler.window_every=2", "sampler.completion_stride=2 credit.drop_zero_advantages=true"})
+    void rewardRises(String options) throws Exception {
         var seen = new Recorder();
-        try (Trainer t = trainer(config("credit.mode=" + mode, "train.iterations=12", "train.group_size=8"), Files.createTempDirectory(folder, "run"))) {
+        try (Trainer t = trainer(config((options + " train.iterations=12 train.group_size=8").split(" ")), Files.createTempDirectory(folder, "run"))) {
             Trainer.Outcome outcome = t.run(seen, () -> false);
             assertTrue(outcome.complete());
-            assertTrue(outcome.rewardAfter() > outcome.rewardBefore() + 0.02, mode + ": " + outcome);
+            assertTrue(outcome.rewardAfter() > outcome.rewardBefore() + 0.02, options + ": " + outcome);
         }
         assertEquals(7, seen.evaluations.size());
     }
 
+    /** With the reference reset before every iteration its KL begins each at 0; else it grows. */
     @ParameterizedTest
-    @CsvSource({"f32, 0", "bf16, 0.01"})
-    void aStoppedRunResumesToTheSameBits(String storage, double klBeta) throws Exception {
-        RunConfig c = config("storage=" + storage, "train.kl_beta=" + klBeta);
+    @CsvSource({"full, 1", "lora, 1", "full, 0", "lora, 0", "lora, 2"})
+    void theReferenceOfTheKlIsWhatItWasResetTo(String parameters, int reset) throws Exception {
+        var seen = new Recorder();
+        try (Trainer t = trainer(config("train.parameters=" + parameters, "train.lora_targets=[attn.to_qkv, attn.to_out.0]", "train.lora_rank=4", "train.kl_beta=0.01",
+                "train.reference_reset=" + reset, "train.iterations=3"), Files.createTempDirectory(folder, "run"))) {
+            t.run(seen, () -> false);
+        }
+        for (int i = 0; i < 6; i++) {
+            boolean same = i == 0 || reset > 0 && i % (2 * reset) == 0;            // two updates an iteration; the first is at the weights of the rollout
+            double kl = seen.updates.get(i).get("kl_loss");
+            assertTrue(same ? kl == 0 : kl > 0, "KL of update " + i + ": " + kl);
+        }
+    }
+
+    @Test
+    void theWeightOfTheKlIsLedToItsTarget() throws Exception {
+        for (double target : new double[] {1e-12, 1e3}) {
+            var seen = new Recorder();
+            try (Trainer t = trainer(config("train.kl_beta=0.01", "train.kl_target=" + target, "train.iterations=3"), Files.createTempDirectory(folder, "run"))) {
+                t.run(seen, () -> false);
+            }
+            double first = seen.updates.getFirst().get("kl_beta"), expected = first;
+            assertEquals(0.01, first);
+            for (int i = 1; i < 6; i++) {
+                double error = Math.clamp(seen.updates.get(i - 1).get("kl_loss") / target - 1, -0.2, 0.2);
+                expected *= 1 + error / 10;
+                assertEquals(expected, seen.updates.get(i).get("kl_beta"), 1e-15);
+            }
+            assertTrue(target < 1 ? expected > first * 1.05 : expected < first * 0.95, "the KL is " + (target < 1 ? "above" : "below") + " its target");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"storage=f32", "storage=bf16 train.kl_beta=0.01", "train.kl_beta=0.01 train.kl_target=1e-4 train.reference_reset=2",
+        "train.kl_beta=0.01 train.reference_reset=2 train.parameters=lora train.lora_targets=[attn.to_qkv] train.lora_rank=4",
+        "sampler.type=sde train.objective=grpo-guard sampler.window_move=sliding sampler.window_size=2 sampler.window_every=1", "sampler.window_move=random sampler.window_size=1"})
+    void aStoppedRunResumesToTheSameBits(String options) throws Exception {
+        RunConfig c = config(options.split(" "));
         Path whole = Files.createTempDirectory(folder, "whole"), parts = Files.createTempDirectory(folder, "parts");
         Trainer.Outcome uninterrupted, resumed;
         try (Trainer t = trainer(c, whole)) {

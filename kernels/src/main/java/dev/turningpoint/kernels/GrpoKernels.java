@@ -2,6 +2,7 @@ package dev.turningpoint.kernels;
 
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Kernel;
 import dev.turningpoint.gpu.Stream;
 
 /**
@@ -17,10 +18,12 @@ public final class GrpoKernels implements AutoCloseable {
 
     private final PtxModule module;
     private final PtxModule.Storages loss;
+    private final PtxModule.Storages normalizedLoss;
 
     public GrpoKernels(Device device) {
         module = new PtxModule(device, "grpo");
         loss = module.storages("grpo_loss");
+        normalizedLoss = module.storages("grpo_loss_normalized");
     }
 
     /**
@@ -32,6 +35,8 @@ public final class GrpoKernels implements AutoCloseable {
      * @param vUncond       T [batch, n], its unconditional velocity; 0 without guidance
      * @param reference     T [batch, n], velocity of the reference model for the KL; 0 for none
      * @param referenceUncond T [batch, n], its unconditional velocity; 0 without guidance
+     * @param rolloutMean   f32 [batch, n], the step's mean under the policy that sampled it: ratios are normalized and steps weighed as in
+     *                      <a href="https://arxiv.org/abs/2510.22319">GRPO-Guard</a>; 0 for plain ratios
      * @param steps         table of coefficients, see {@link SamplerKernels}
      * @param rowStep       i32 [batch]
      * @param oldLogProb    f32 [batch], recorded by the sampler
@@ -43,19 +48,23 @@ public final class GrpoKernels implements AutoCloseable {
      * @param stats         receives f64 [batch, 8], see {@link #LOG_PROB} and on
      */
     public void lossAndGradient(Stream stream, DType type, long x, long xNext, long v, long vUncond, float guidance, long reference, long referenceUncond,
-                                long steps, long rowStep, long oldLogProb, long advantage, float advantageClip, float clipRange, float klBeta, float scale,
+                                long rolloutMean, long steps, long rowStep, long oldLogProb, long advantage, float advantageClip, float clipRange, float klBeta, float scale,
                                 long gradV, long gradVUncond, long stats, int batch, int n) {
         SamplerKernels.shape(batch, n);
-        int chunks = SamplerKernels.chunks(n), shared = 2 * chunks * Float.BYTES;
+        int chunks = SamplerKernels.chunks(n), shared = (rolloutMean == 0 ? 2 : 3) * chunks * Float.BYTES;
         if (!(shared <= MAX_SHARED)) {
             throw new IllegalArgumentException("the loss holds " + shared + " bytes of partial sums for a latent of " + n + " elements, more than " + MAX_SHARED);
         }
         Check.address("gradient of the loss", gradV);
         Check.address("statistics of the loss", stats);
         Check.that(vUncond == 0 || reference == 0 || referenceUncond != 0, "with guidance the reference model needs its unconditional velocity too");
-        loss.of(type).grid(batch, 1, 1).block(256).shared(shared).arg(x).arg(xNext).arg(v).arg(vUncond).arg(guidance).arg(reference).arg(referenceUncond)
-                .arg(steps).arg(rowStep).arg(oldLogProb).arg(advantage).arg(advantageClip).arg(clipRange).arg(klBeta).arg(scale).arg(gradV).arg(gradVUncond)
-                .arg(stats).arg(n).arg(chunks).launch(stream);
+        Kernel kernel = (rolloutMean == 0 ? loss : normalizedLoss).of(type).grid(batch, 1, 1).block(256).shared(shared).arg(x).arg(xNext).arg(v).arg(vUncond).arg(guidance)
+                .arg(reference).arg(referenceUncond);
+        if (rolloutMean != 0) {
+            kernel.arg(rolloutMean);
+        }
+        kernel.arg(steps).arg(rowStep).arg(oldLogProb).arg(advantage).arg(advantageClip).arg(clipRange).arg(klBeta).arg(scale).arg(gradV).arg(gradVUncond).arg(stats).arg(n)
+                .arg(chunks).launch(stream);
     }
 
     @Override

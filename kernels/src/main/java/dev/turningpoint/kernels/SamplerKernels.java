@@ -9,7 +9,7 @@ import dev.turningpoint.gpu.Stream;
  * Denoising steps with their log-probability, noise, and flow matching ({@code sampler.cu}). Every argument called an address is a device address; T is the
  * storage type of velocities; n, the elements of one latent, is a multiple of 4. The bits of a row depend on that row alone.
  *
- * <p>The coefficients of a step are 8 floats, {@code {keep, drift, spread, logScale, logOffset, klScale, 0, 0}}, in a table aligned to 32 bytes:
+ * <p>The coefficients of a step are 8 floats, {@code {keep, drift, spread, logScale, logOffset, klScale, ratioScale, policyWeight}}, in a table aligned to 32 bytes, the last two for {@link GrpoKernels}:
  * {@code mean = keep x + drift v}, {@code xNext = mean + spread noise}, {@code log p = logScale mean_n((xNext - mean)^2) + logOffset}.
  */
 public final class SamplerKernels implements AutoCloseable {

@@ -28,48 +28,67 @@ class GrpoKernelsTest {
     }
 
     /** The loss of one row in double as a function of its conditional (or unconditional) velocity. */
-    record Loss(SamplerKernelsTest.Case c, SamplerKernelsTest.Case reference, float[] next, float[] old, double[] advantage, float clip) {
+    record Loss(SamplerKernelsTest.Case c, SamplerKernelsTest.Case reference, SamplerKernelsTest.Case rollout, float[] next, float[] old, double[] advantage, float clip) {
 
         double[] of(int row, double[] v, double[] u) {
-            double squares = 0, kl = 0;
+            double squares = 0, kl = 0, moved = 0;
             for (int i = 0; i < c.n; i++) {
                 int k = row * c.n + i;
                 double velocity = u == null ? v[i] : u[i] + (double) c.guidance * (v[i] - u[i]);
                 double mean = c.step(row, 0) * (double) c.x[k] + c.step(row, 1) * velocity, e = next[k] - mean;
                 squares += e * e;
+                if (rollout != null) {
+                    moved += Math.pow(mean - (float) rollout.mean(row, i), 2);
+                }
                 if (reference != null) {
                     kl += Math.pow(mean - reference.mean(row, i), 2);
                 }
             }
-            double logProb = c.step(row, 3) * squares / c.n + c.step(row, 4), ratio = Math.exp(logProb - old[row]);
+            double logProb = c.step(row, 3) * squares / c.n + c.step(row, 4), difference = logProb - old[row], weight = 1;
+            if (rollout != null) {      // GRPO-Guard: the drift of the mean is added back, the log ratio scaled by the spread, the step weighed by 1 / -dt
+                difference = c.step(row, 6) * (difference - c.step(row, 3) * moved / c.n);
+                weight = c.step(row, 7);
+            }
+            double ratio = Math.exp(difference);
             double a = Math.clamp(advantage[row], -ADVANTAGE_CLIP, ADVANTAGE_CLIP);
-            double policy = Math.max(-a * ratio, -a * Math.clamp(ratio, 1 - clip, 1 + clip));
-            return new double[] {policy + (reference == null ? 0 : BETA * c.step(row, 5) * kl / c.n), logProb, ratio, policy, c.step(row, 5) * kl / c.n};
+            double policy = weight * Math.max(-a * ratio, -a * Math.clamp(ratio, 1 - clip, 1 + clip));
+            return new double[] {policy + (reference == null ? 0 : BETA * c.step(row, 5) * kl / c.n), logProb, ratio, policy, c.step(row, 5) * kl / c.n, difference};
         }
     }
 
     @ParameterizedTest
-    @CsvSource({"6, 36, F32, false, false, 0.2, 1", "5, 1536, F32, true, true, 0.2, 2", "9, 516, BF16, false, true, 0.01, 3", "4, 4100, BF16, true, false, 0.2, 4"})
-    void lossAndGradientMatchFloat64(int batch, int n, DType type, boolean guided, boolean withKl, float clip, long seed) {
+    @CsvSource({"6, 36, F32, false, false, false, 0.2, 1", "5, 1536, F32, true, true, false, 0.2, 2", "9, 516, BF16, false, true, false, 0.01, 3", "4, 4100, BF16, true, false, false, 0.2, 4",
+        "6, 36, F32, false, false, true, 0.2, 5", "7, 1536, F32, true, true, true, 0.05, 6", "9, 516, BF16, false, true, true, 0.01, 7"})
+    void lossAndGradientMatchFloat64(int batch, int n, DType type, boolean guided, boolean withKl, boolean normalized, float clip, long seed) {
         var on = SamplerKernelsTest.on;
         var c = new SamplerKernelsTest.Case(batch, n, type, guided, seed);
         var random = new Random(seed + 100);
         var reference = withKl ? shifted(c, type, random) : null;
+        var rollout = normalized ? shifted(c, type, random) : null;
         float[] next = DeviceFixture.gaussian(random, DType.F32, batch * n, 1), old = new float[batch];
         var advantage = new double[batch];
         for (int row = 0; row < batch; row++) {
-            old[row] = (float) (c.logProb(row, next) + (row % 3 == 0 ? 0.4 * clip : 2.5 * clip) * (row % 2 == 0 ? 1 : -1));
+            double away = (row % 3 == 0 ? 0.4 * clip : 2.5 * clip) * (row % 2 == 0 ? 1 : -1);      // of the log ratio from 0, so that some are clipped
+            if (normalized) {
+                double moved = 0;
+                for (int i = 0; i < n; i++) {
+                    moved += Math.pow(c.mean(row, i) - rollout.mean(row, i), 2) / n;
+                }
+                old[row] = (float) (c.logProb(row, next) - c.step(row, 3) * moved - away / c.step(row, 6));
+            } else {
+                old[row] = (float) (c.logProb(row, next) + away);
+            }
             advantage[row] = 2 * random.nextGaussian();
         }
         int count = batch * n;
         long gradV = on.allocate(type.bytes(count)), gradU = guided ? on.allocate(type.bytes(count)) : 0, stats = on.allocate(8L * 8 * batch);
         float scale = 1f / batch;
         kernels.lossAndGradient(on.stream, type, on.f32(c.x), on.f32(next), c.velocityAddress(), c.unconditionalAddress(), c.guidance,
-                withKl ? on.store(type, reference.v) : 0, withKl && guided ? on.store(type, reference.u) : 0, on.f32(c.steps), on.i32(c.rowStep), on.f32(old),
+                withKl ? on.store(type, reference.v) : 0, withKl && guided ? on.store(type, reference.u) : 0, normalized ? on.f32(means(rollout)) : 0, on.f32(c.steps), on.i32(c.rowStep), on.f32(old),
                 on.f64(advantage), ADVANTAGE_CLIP, clip, BETA, scale, gradV, gradU, stats, batch, n);
         float[] gv = on.read(type, gradV, count), gu = guided ? on.read(type, gradU, count) : null;
         double[] s = on.readF64(stats, 8 * batch);
-        var loss = new Loss(c, reference, next, old, advantage, clip);
+        var loss = new Loss(c, reference, rollout, next, old, advantage, clip);
         for (int row = 0; row < batch; row++) {
             double[] v = row(c.v, row, n), u = guided ? row(c.u, row, n) : null, expected = loss.of(row, v, u);
             int at = 8 * row;
@@ -81,7 +100,7 @@ class GrpoKernelsTest {
             assertEquals(s[at + GrpoKernels.RATIO] - 1 > clip ? 1 : 0, s[at + GrpoKernels.CLIPPED_ABOVE]);
             assertEquals(1 - s[at + GrpoKernels.RATIO] > clip ? 1 : 0, s[at + GrpoKernels.CLIPPED_BELOW]);
             assertEquals(s[at + GrpoKernels.CLIPPED_ABOVE] + s[at + GrpoKernels.CLIPPED_BELOW], s[at + GrpoKernels.CLIPPED]);
-            assertEquals(0.5 * Math.pow(expected[1] - old[row], 2), s[at + GrpoKernels.APPROX_KL], 1e-4, "approximate KL");
+            assertEquals(0.5 * Math.pow(expected[5], 2), s[at + GrpoKernels.APPROX_KL], 1e-4, "approximate KL");
             double largest = 0;
             for (int i = 0; i < n; i++) {
                 largest = Math.max(largest, Math.abs(gv[row * n + i]));
@@ -109,7 +128,7 @@ class GrpoKernelsTest {
             var ones = new double[rows.length];
             java.util.Arrays.fill(ones, 1);
             long bytes = type.bytes((long) rows.length * c.n), stats = on.allocate(64L * rows.length);
-            kernels.lossAndGradient(on.stream, type, on.f32(part.x), on.f32(next), part.velocityAddress(), part.unconditionalAddress(), part.guidance, 0, 0, on.f32(c.steps),
+            kernels.lossAndGradient(on.stream, type, on.f32(part.x), on.f32(next), part.velocityAddress(), part.unconditionalAddress(), part.guidance, 0, 0, 0, on.f32(c.steps),
                     on.i32(part.rowStep), on.f32(old), on.f64(ones), 5, 1e-4f, 0, 1, on.allocate(bytes), guided ? on.allocate(bytes) : 0, stats, rows.length, c.n);
             double[] s = on.readF64(stats, 8 * rows.length), ratios = new double[rows.length];
             for (int i = 0; i < rows.length; i++) {
@@ -117,6 +136,14 @@ class GrpoKernelsTest {
             }
             assertArrayEquals(ones, ratios, "ratio");
         }
+    }
+
+    private static float[] means(SamplerKernelsTest.Case c) {
+        var means = new float[c.batch * c.n];
+        for (int i = 0; i < means.length; i++) {
+            means[i] = (float) c.mean(i / c.n, i % c.n);
+        }
+        return means;
     }
 
     private static SamplerKernelsTest.Case shifted(SamplerKernelsTest.Case c, DType type, Random random) {

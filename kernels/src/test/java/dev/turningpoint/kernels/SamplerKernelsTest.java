@@ -55,7 +55,7 @@ class SamplerKernelsTest {
             for (int s = 0; s < 7; s++) {
                 float spread = s == 6 ? 0 : 0.1f + random.nextFloat();
                 float[] c = {0.6f + random.nextFloat(), -random.nextFloat(), spread, spread == 0 ? 0 : -0.5f / (spread * spread), spread == 0 ? 0 : random.nextFloat() - 0.5f,
-                    spread == 0 ? 0 : 0.3f};
+                    spread == 0 ? 0 : 0.3f, spread == 0 ? 1 : spread, 1 / (0.2f + spread)};
                 System.arraycopy(c, 0, steps, s * SamplerKernels.STEP_FLOATS, c.length);
             }
             rowStep = random.ints(batch, 0, 7).toArray();

@@ -33,6 +33,7 @@ final class GrpoCases {
             for (DType type : KernelCases.STORAGES) {
                 cases.add(loss(s, type, false));
                 cases.add(loss(s, type, true));
+                cases.add(normalized(s, type));
             }
         }
     }
@@ -52,7 +53,7 @@ final class GrpoCases {
         var reads = new ArrayList<>(List.of(x, next, v, steps, rowStep, old, advantage));
         if (!guidedWithKl) {
             return c.launches("grpo_loss_" + type.suffix(), reads, List.of(gradV, stats))
-                    .by((k, stream, at) -> k.lossAndGradient(stream, type, at.of(x), at.of(next), at.of(v), 0, 1, 0, 0, at.of(steps), at.of(rowStep), at.of(old), at.of(advantage),
+                    .by((k, stream, at) -> k.lossAndGradient(stream, type, at.of(x), at.of(next), at.of(v), 0, 1, 0, 0, 0, at.of(steps), at.of(rowStep), at.of(old), at.of(advantage),
                             5, 0.2f, 0, 1f / s.batch, at.of(gradV), 0, at.of(stats), s.batch, s.n));
         }
         var u = c.read("vUncond", type, s.elements(), Fill.gaussian(1));
@@ -61,7 +62,24 @@ final class GrpoCases {
         var gradU = c.write("gradVUncond", type, s.elements(), EXACT);
         reads.addAll(List.of(u, w, wu));
         return c.launches("grpo_loss_" + type.suffix(), reads, List.of(gradV, gradU, stats))
-                .by((k, stream, at) -> k.lossAndGradient(stream, type, at.of(x), at.of(next), at.of(v), at.of(u), 1.5f, at.of(w), at.of(wu), at.of(steps), at.of(rowStep),
+                .by((k, stream, at) -> k.lossAndGradient(stream, type, at.of(x), at.of(next), at.of(v), at.of(u), 1.5f, at.of(w), at.of(wu), 0, at.of(steps), at.of(rowStep),
                         at.of(old), at.of(advantage), 5, 0.2f, 0.1f, 1f / s.batch, at.of(gradV), at.of(gradU), at.of(stats), s.batch, s.n));
+    }
+
+    private static KernelCase normalized(Shape s, DType type) {
+        Builder<GrpoKernels> c = GRPO.of("grpo_loss_normalized_" + type.suffix(), s);
+        var x = c.read("x", F32, s.elements(), Fill.gaussian(1));
+        var next = c.read("xNext", F32, s.elements(), Fill.gaussian(1));
+        var v = c.read("v", type, s.elements(), Fill.gaussian(1));
+        var mean = c.read("rolloutMean", F32, s.elements(), Fill.gaussian(1));
+        var steps = c.read("steps", F32, 2 * SamplerKernels.STEP_FLOATS, SamplerCases.STEPS);
+        var rowStep = c.read("rowStep", I32, s.batch, Fill.cyclic(2));
+        var old = c.read("oldLogProb", F32, s.batch, Fill.uniform(-2, -1.2));
+        var advantage = c.read("advantage", F64, s.batch, Fill.gaussian(2));
+        var gradV = c.write("gradV", type, s.elements(), EXACT);
+        var stats = c.write("stats", F64, (long) s.batch * GrpoKernels.STATS, EXACT);
+        return c.launches("grpo_loss_normalized_" + type.suffix(), List.of(x, next, v, mean, steps, rowStep, old, advantage), List.of(gradV, stats))
+                .by((k, stream, at) -> k.lossAndGradient(stream, type, at.of(x), at.of(next), at.of(v), 0, 1, 0, 0, at.of(mean), at.of(steps), at.of(rowStep), at.of(old),
+                        at.of(advantage), 5, 0.2f, 0, 1f / s.batch, at.of(gradV), 0, at.of(stats), s.batch, s.n));
     }
 }

@@ -17,8 +17,8 @@ final class SamplerCases {
     private static final float GUIDANCE = 4.5f;
     /** Coefficients of two stochastic steps (CPS at noise level 0.7, sigma 1 to 0.8 and 0.8 to 0.5) and of an ODE step, as {@link SamplerKernels} lays them out. */
     static final Fill STEPS = Fill.values(
-            0.5632f, -0.2f, 0.7128f, -1, 0, 0.9841f, 0, 0,
-            0.727f, -0.3546f, 0.4455f, -1, 0, 2.5193f, 0, 0,
+            0.5632f, -0.2f, 0.7128f, -1, 0, 0.9841f, 0.7128f, 1,
+            0.727f, -0.3546f, 0.4455f, -1, 0, 2.5193f, 0.4455f, 1,
             1, -0.3f, 0, 0, 0, 0, 0, 0);
     static final int STEP_COUNT = 3;
 
