@@ -3,6 +3,7 @@ package dev.turningpoint.reward;
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtException;
 import dev.turningpoint.image.ImageBatch;
+import dev.turningpoint.image.RgbImage;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -20,7 +21,7 @@ final class LineReader implements AutoCloseable {
     static final int BATCH = 6;
 
     private static final String MODEL = "/models/ch_PP-OCRv4_rec_infer.onnx", KEYS = "/models/ppocr_keys_v1.txt";
-    private static final int HEIGHT = 48;
+    private static final int HEIGHT = 48, LEAST_WIDTH = 320;
     private static final String ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
     private final OnnxModel model;
@@ -53,6 +54,40 @@ final class LineReader implements AutoCloseable {
     /** Width of the model's input for an image: its width at height 48, rounded to a multiple of 8 that is not less. */
     static int inputWidth(int height, int width) {
         return ((int) Math.rint((double) width * HEIGHT / height) + 7) / 8 * 8;
+    }
+
+    /** What is written, and the mean probability of its letters; 0 where there are none. */
+    record Line(String text, double confidence) {}
+
+    /** Reads one line of any size: at height 48, in an input at least 320 wide whose rest is grey, as PaddleOCR does. */
+    Line read(RgbImage line) {
+        int width = Math.max(1, (int) Math.ceil((double) HEIGHT * line.width() / line.height())), inputWidth = (Math.max(LEAST_WIDTH, width) + 7) / 8 * 8;
+        Axis rows = new Axis(line.height(), HEIGHT), columns = new Axis(line.width(), width);
+        var pixels = new float[3 * HEIGHT * inputWidth];
+        for (int c = 0; c < 3; c++)
+            for (int y = 0; y < HEIGHT; y++)
+                for (int x = 0; x < width; x++) {
+                    float top = (1 - columns.weight[x]) * line.get(columns.low[x], rows.low[y], 2 - c) + columns.weight[x] * line.get(columns.high[x], rows.low[y], 2 - c);
+                    float bottom = (1 - columns.weight[x]) * line.get(columns.low[x], rows.high[y], 2 - c) + columns.weight[x] * line.get(columns.high[x], rows.high[y], 2 - c);
+                    pixels[(c * HEIGHT + y) * inputWidth + x] = ((1 - rows.weight[y]) * top + rows.weight[y] * bottom) / 127.5f - 1;
+                }
+        try (var inputs = new OnnxModel.Inputs(model).floats(input, pixels, 1, 3, HEIGHT, inputWidth)) {
+            float[] scores = model.run(inputs, output).getFirst().floats();
+            var text = new StringBuilder();
+            double sum = 0;
+            int previous = 0, letters = 0;
+            for (int s = 0; s < scores.length / symbols.length; s++) {
+                int best = classes[0];
+                for (int k : classes) if (scores[s * symbols.length + k] > scores[s * symbols.length + best]) best = k;
+                if (best != previous && best != 0) {
+                    text.append(symbols[best]);
+                    sum += scores[s * symbols.length + best];
+                    letters++;
+                }
+                previous = best;
+            }
+            return new Line(text.toString(), letters == 0 ? 0 : sum / letters);
+        }
     }
 
     @Override
