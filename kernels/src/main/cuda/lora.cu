@@ -29,14 +29,15 @@ __device__ __forceinline__ void load_tile(float (*tile)[TILE + 1], const T* __re
 
 // c[row, n] = scale sum_k x[row, k] w(k, n), or added to c.
 //
-//   x [rows, k] T;  w [n, k] T (TRANSPOSED) or [k, n] T;  c [rows, n] T
+//   x [rows, k] T, rows ldX apart;  w [n, k] T (TRANSPOSED) or [k, n] T;  c [rows, n] T, rows ldC apart
 //
 // Traffic: reads x once for every 32 columns of c, w once for every 128 rows (k <= 128; else 32); c once. With rank <= 32 x is read once.
 // Shared by blocks, lora_times, lora_times_transposed: x and w, as just said, from the second-level cache.
 // Launch:  grid (ceil(n / 32), ceil(rows / 128)), 4 warps: 32 columns of w stay in shared memory for 4 tiles of 32 rows; a warp does 8 rows x 32 columns
 //          of each, 8 sums a lane, k in order: a row's bits are its own.
 template <typename T, bool TRANSPOSED>
-__device__ __forceinline__ void product(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ c, int rows, int k, int n, float scale, int accumulate) {
+__device__ __forceinline__ void product(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ c, int rows, int k, int n, int ldX, int ldC, float scale,
+                                        int accumulate) {
     __shared__ float tileX[TILE][TILE + 1], panel[PANEL][TILE + 1];
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, firstColumn = blockIdx.x * TILE, end = min(rows, (int)(blockIdx.y + 1) * ROWS_PER_BLOCK);
     for (int firstRow = blockIdx.y * ROWS_PER_BLOCK; firstRow < end; firstRow += TILE) {
@@ -52,7 +53,7 @@ __device__ __forceinline__ void product(const T* __restrict__ x, const T* __rest
                 }
             }
             for (int at = 0; at < depth; at += TILE) {
-                load_tile(tileX, x, k, firstRow, end, base + at, k);
+                load_tile(tileX, x, ldX, firstRow, end, base + at, k);
                 __syncthreads();
                 for (int first = 0; first < min(TILE, depth - at); first += 8) {  // beyond k both hold zeros
                     #pragma unroll
@@ -70,7 +71,7 @@ __device__ __forceinline__ void product(const T* __restrict__ x, const T* __rest
             for (int j = 0; j < 8; j++) {
                 const int row = firstRow + 8 * warp + j;
                 if (row < rows) {
-                    const long to = (long)row * n + firstColumn + lane;
+                    const long to = (long)row * ldC + firstColumn + lane;
                     store1(c, to, accumulate ? load1(c, to) + scale * sum[j] : scale * sum[j]);
                 }
             }
@@ -80,13 +81,13 @@ __device__ __forceinline__ void product(const T* __restrict__ x, const T* __rest
 
 // partials[chunk, m, n] = sum over 512 rows of p[row, m] q[row, n].
 //
-//   p [rows, m] T;  q [rows, n] T;  partials [ceil(rows / 512), m, n] f32
+//   p [rows, m] T, rows ldP apart;  q [rows, n] T;  partials [ceil(rows / 512), m, n] f32
 //
 // Traffic: reads p once for every 32 columns of q and q once for every 32 of p; with rank <= 32 the wide one is read once.
 // Shared by blocks, lora_outer: p and q, as just said, from the second-level cache.
 // Launch:  grid (ceil(n / 32), ceil(m / 32), chunks), 4 warps: a warp does 8 x 32 values, 8 sums a lane, rows in order.
 template <typename T>
-__device__ __forceinline__ void outer(const T* __restrict__ p, const T* __restrict__ q, float* __restrict__ partials, int rows, int m, int n) {
+__device__ __forceinline__ void outer(const T* __restrict__ p, const T* __restrict__ q, float* __restrict__ partials, int rows, int m, int n, int ldP) {
     __shared__ float tileP[TILE][TILE + 1], tileQ[TILE][TILE + 1];
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, firstM = blockIdx.y * TILE, firstN = blockIdx.x * TILE;
     const int end = min(rows, (int)(blockIdx.z + 1) * ROWS_PER_PARTIAL);
@@ -94,7 +95,7 @@ __device__ __forceinline__ void outer(const T* __restrict__ p, const T* __restri
     #pragma unroll
     for (int j = 0; j < 8; j++) sum[j] = 0.f;
     for (int row = blockIdx.z * ROWS_PER_PARTIAL; row < end; row += TILE) {
-        load_tile(tileP, p, m, row, end, firstM, m);
+        load_tile(tileP, p, ldP, row, end, firstM, m);
         load_tile(tileQ, q, n, row, end, firstN, n);
         __syncthreads();
         #pragma unroll 8
@@ -130,16 +131,16 @@ extern "C" __global__ void __launch_bounds__(256) lora_sum_partials(const float*
 
 #define ENTRIES(T, suffix)                                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(128) lora_times_transposed_##suffix(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ c,   \
-                                                                                     int rows, int k, int n, float scale, int accumulate) {                 \
-        product<T, true>(x, w, c, rows, k, n, scale, accumulate);                                                                                           \
+                                                                                     int rows, int k, int n, int ldX, int ldC, float scale, int accumulate) { \
+        product<T, true>(x, w, c, rows, k, n, ldX, ldC, scale, accumulate);                                                                                 \
     }                                                                                                                                                       \
     extern "C" __global__ void __launch_bounds__(128) lora_times_##suffix(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ c,              \
-                                                                          int rows, int k, int n, float scale, int accumulate) {                            \
-        product<T, false>(x, w, c, rows, k, n, scale, accumulate);                                                                                          \
+                                                                          int rows, int k, int n, int ldX, int ldC, float scale, int accumulate) {          \
+        product<T, false>(x, w, c, rows, k, n, ldX, ldC, scale, accumulate);                                                                                \
     }                                                                                                                                                       \
     extern "C" __global__ void __launch_bounds__(128) lora_outer_##suffix(const T* __restrict__ p, const T* __restrict__ q, float* __restrict__ partials,   \
-                                                                          int rows, int m, int n) {                                                         \
-        outer<T>(p, q, partials, rows, m, n);                                                                                                               \
+                                                                          int rows, int m, int n, int ldP) {                                                \
+        outer<T>(p, q, partials, rows, m, n, ldP);                                                                                                          \
     }
 
 ENTRIES(float, f32)

@@ -111,24 +111,40 @@ __device__ __forceinline__ void modulation_gradient(const float* __restrict__ x,
     }
 }
 
-// RMSNorm of queries and keys, split into heads.
+// RMSNorm of queries and keys, their rotary embedding, split into heads.
 //
-//   q = x weight / sqrt(mean(x^2) + eps) over each head; v = x
+//   q = rotated(x weight / sqrt(mean(x^2) + eps)) over each head; v = x        without weights q = rotated(x), without a rope nothing is rotated
+//   rotated: (a, b) of each pair of neighbours becomes (a cos - b sin, b cos + a sin)
 //
 //   qkv      [batch, streamTokens, 3, heads, D] T   one stream's fused projection
 //   q, k, v  [batch, heads, tokens, D] T            joint sequence; this stream's tokens start at tokenOffset
+//   rope     [tokens, D / 2] (cos, sin)             of each pair at each place of the joint sequence, or null
+//   meanOf   numbers of a head that count in its mean: D, or fewer where a head is padded with zeros
 //
-// Traffic: reads and writes 3 heads D values a token, each once.
+// Traffic: reads and writes 3 heads D values a token, each once, and 4 D bytes of the rope.
 // Shared by blocks, qk_norm_split: the weights, 8 D bytes that each 4 tokens read again, from the second-level cache.
 // Launch:  grid ceil(batch * streamTokens / 4), 4 warps: a warp does a token, head after head (D / 32 values a lane), and reads its row in order.
+// This lane's number of a pair after the rotation, or with BACK after the one back; the other one is the neighbour's.
+template <bool BACK>
+__device__ __forceinline__ float rotated(float x, float2 turn) {
+    const float other = __shfl_xor_sync(0xffffffffu, x, 1);
+    return x * turn.x + ((threadIdx.x & 1) != BACK ? other : -other) * turn.y;
+}
+
 template <typename T, int D>
 __device__ __forceinline__ void qk_norm_heads(const T* __restrict__ qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,
-                                              T* __restrict__ q, T* __restrict__ k, T* __restrict__ v, int heads, long headStride, float eps) {
+                                              const float2* __restrict__ rope, T* __restrict__ q, T* __restrict__ k, T* __restrict__ v, int heads, long headStride,
+                                              float inverse, float eps) {
     constexpr int N = D / 32;
     const int lane = threadIdx.x & 31;
     float weightQ[N], weightK[N];
+    float2 turn[N];
     #pragma unroll
-    for (int j = 0; j < N; j++) { weightQ[j] = qWeight[32 * j + lane]; weightK[j] = kWeight[32 * j + lane]; }
+    for (int j = 0; j < N; j++) {
+        weightQ[j] = qWeight ? qWeight[32 * j + lane] : 1.f;
+        weightK[j] = kWeight ? kWeight[32 * j + lane] : 1.f;
+        turn[j] = rope ? rope[16 * j + lane / 2] : make_float2(1.f, 0.f);
+    }
     for (int h = 0; h < heads; h++) {
         float a[N], b[N], squaresA = 0.f, squaresB = 0.f;
         const T* in = qkv + h * D;
@@ -141,30 +157,36 @@ __device__ __forceinline__ void qk_norm_heads(const T* __restrict__ qkv, const f
             squaresA += a[j] * a[j];
             squaresB += b[j] * b[j];
         }
-        const float rootA = rsqrtf(warp_sum(squaresA) * (1.f / D) + eps), rootB = rsqrtf(warp_sum(squaresB) * (1.f / D) + eps);
+        float rootA = rsqrtf(warp_sum(squaresA) * inverse + eps), rootB = rsqrtf(warp_sum(squaresB) * inverse + eps);
+        if (!qWeight) rootA = rootB = 1.f;
         #pragma unroll
         for (int j = 0; j < N; j++) {
-            store1(q + out, 32 * j + lane, a[j] * rootA * weightQ[j]);
-            store1(k + out, 32 * j + lane, b[j] * rootB * weightK[j]);
+            a[j] *= rootA * weightQ[j];
+            b[j] *= rootB * weightK[j];
+            if (rope) { a[j] = rotated<false>(a[j], turn[j]); b[j] = rotated<false>(b[j], turn[j]); }
+            store1(q + out, 32 * j + lane, a[j]);
+            store1(k + out, 32 * j + lane, b[j]);
         }
     }
 }
 
 template <typename T>
 __device__ __forceinline__ void qk_norm_split(const T* __restrict__ qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,
-                                              T* __restrict__ q, T* __restrict__ k, T* __restrict__ v,
-                                              int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
+                                              const float2* __restrict__ rope, T* __restrict__ q, T* __restrict__ k, T* __restrict__ v,
+                                              int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, int meanOf, float eps) {
     const int row = blockIdx.x * WARPS + (threadIdx.x >> 5);
     if (row >= batch * streamTokens) return;
     const int sample = row / streamTokens, token = row - sample * streamTokens + tokenOffset;
     const long head = (long)tokens * headDim, out = sample * heads * head + (long)token * headDim;
+    const float inverse = 1.f / meanOf;
     qkv += (long)row * 3 * heads * headDim;
-    if (headDim == 32) qk_norm_heads<T, 32>(qkv, qWeight, kWeight, q + out, k + out, v + out, heads, head, eps);
-    else if (headDim == 64) qk_norm_heads<T, 64>(qkv, qWeight, kWeight, q + out, k + out, v + out, heads, head, eps);
-    else qk_norm_heads<T, 128>(qkv, qWeight, kWeight, q + out, k + out, v + out, heads, head, eps);
+    if (rope) rope += (long)token * (headDim / 2);
+    if (headDim == 32) qk_norm_heads<T, 32>(qkv, qWeight, kWeight, rope, q + out, k + out, v + out, heads, head, inverse, eps);
+    else if (headDim == 64) qk_norm_heads<T, 64>(qkv, qWeight, kWeight, rope, q + out, k + out, v + out, heads, head, inverse, eps);
+    else qk_norm_heads<T, 128>(qkv, qWeight, kWeight, rope, q + out, k + out, v + out, heads, head, inverse, eps);
 }
 
-// Backward of the head split. With r = 1 / sqrt(mean(x^2) + eps), computed again, and g = dq weight:
+// Backward of the head split. With r = 1 / sqrt(mean(x^2) + eps), computed again, dq rotated back, and g = dq weight (without weights r is 1 and dx = g):
 //
 //   dx = r (g - x r^2 mean(g x)),   dWeight = sum over samples, tokens and heads of dq x r
 //
@@ -175,13 +197,17 @@ __device__ __forceinline__ void qk_norm_split(const T* __restrict__ qkv, const f
 // Launch:  grid ceil(chunks / 4), 4 warps: a warp does 16 tokens of one sample, so that a chunk's sum depends on that sample alone.
 template <typename T, int D>
 __device__ __forceinline__ void qk_norm_backward_chunk(const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,
-                                                       const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv, T* dqkv,
-                                                       float* __restrict__ partials, int count, int heads, long headStride, float eps) {
+                                                       const float2* __restrict__ rope, const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv,
+                                                       T* dqkv, float* __restrict__ partials, int count, int heads, long headStride, float inverse, float eps) {
     constexpr int N = D / 32;
     const int lane = threadIdx.x & 31;
     float weightQ[N], weightK[N], sumQ[N], sumK[N];
     #pragma unroll
-    for (int j = 0; j < N; j++) { weightQ[j] = qWeight[32 * j + lane]; weightK[j] = kWeight[32 * j + lane]; sumQ[j] = sumK[j] = 0.f; }
+    for (int j = 0; j < N; j++) {
+        weightQ[j] = qWeight ? qWeight[32 * j + lane] : 1.f;
+        weightK[j] = kWeight ? kWeight[32 * j + lane] : 1.f;
+        sumQ[j] = sumK[j] = 0.f;
+    }
     #pragma unroll 1
     for (int t = 0; t < count; t++) {
         #pragma unroll 1
@@ -195,13 +221,19 @@ __device__ __forceinline__ void qk_norm_backward_chunk(const T* qkv, const float
                 b[j] = load1(qkv, in + heads * D + 32 * j);
                 ga[j] = load1(dq, out + 32 * j);
                 gb[j] = load1(dk, out + 32 * j);
+                if (rope) {
+                    const float2 turn = rope[t * (D / 2) + 16 * j + lane / 2];
+                    ga[j] = rotated<true>(ga[j], turn);
+                    gb[j] = rotated<true>(gb[j], turn);
+                }
                 squaresA += a[j] * a[j];
                 squaresB += b[j] * b[j];
                 dotA += ga[j] * weightQ[j] * a[j];
                 dotB += gb[j] * weightK[j] * b[j];
             }
-            const float rootA = rsqrtf(warp_sum(squaresA) * (1.f / D) + eps), rootB = rsqrtf(warp_sum(squaresB) * (1.f / D) + eps);
-            const float pullA = rootA * rootA * warp_sum(dotA) * (1.f / D), pullB = rootB * rootB * warp_sum(dotB) * (1.f / D);
+            float rootA = rsqrtf(warp_sum(squaresA) * inverse + eps), rootB = rsqrtf(warp_sum(squaresB) * inverse + eps);
+            float pullA = rootA * rootA * warp_sum(dotA) * inverse, pullB = rootB * rootB * warp_sum(dotB) * inverse;
+            if (!qWeight) { rootA = rootB = 1.f; pullA = pullB = 0.f; }
             #pragma unroll
             for (int j = 0; j < N; j++) {
                 sumQ[j] += ga[j] * a[j] * rootA;
@@ -218,19 +250,21 @@ __device__ __forceinline__ void qk_norm_backward_chunk(const T* qkv, const float
 
 template <typename T>
 __device__ __forceinline__ void qk_norm_split_backward(const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,
-                                                       const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv, T* dqkv,
-                                                       float* __restrict__ partials,
-                                                       int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
+                                                       const float2* __restrict__ rope, const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv,
+                                                       T* dqkv, float* __restrict__ partials, int batch, int streamTokens, int heads, int headDim, int tokenOffset,
+                                                       int tokens, int meanOf, float eps) {
     const int perSample = (streamTokens + TOKENS_PER_PARTIAL - 1) / TOKENS_PER_PARTIAL, chunk = blockIdx.x * WARPS + (threadIdx.x >> 5);
     if (chunk >= batch * perSample) return;
     const int sample = chunk / perSample, first = (chunk - sample * perSample) * TOKENS_PER_PARTIAL, count = min(TOKENS_PER_PARTIAL, streamTokens - first);
     const long head = (long)tokens * headDim, out = sample * heads * head + (long)(tokenOffset + first) * headDim;
     const long in = ((long)sample * streamTokens + first) * 3 * heads * headDim;
+    const float inverse = 1.f / meanOf;
     partials += 2L * chunk * headDim;
+    if (rope) rope += (long)(tokenOffset + first) * (headDim / 2);
     qkv += in; dqkv += in; dq += out; dk += out; dv += out;
-    if (headDim == 32) qk_norm_backward_chunk<T, 32>(qkv, qWeight, kWeight, dq, dk, dv, dqkv, partials, count, heads, head, eps);
-    else if (headDim == 64) qk_norm_backward_chunk<T, 64>(qkv, qWeight, kWeight, dq, dk, dv, dqkv, partials, count, heads, head, eps);
-    else qk_norm_backward_chunk<T, 128>(qkv, qWeight, kWeight, dq, dk, dv, dqkv, partials, count, heads, head, eps);
+    if (headDim == 32) qk_norm_backward_chunk<T, 32>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, heads, head, inverse, eps);
+    else if (headDim == 64) qk_norm_backward_chunk<T, 64>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, heads, head, inverse, eps);
+    else qk_norm_backward_chunk<T, 128>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, heads, head, inverse, eps);
 }
 
 }  // namespace
@@ -268,15 +302,17 @@ extern "C" __global__ void __launch_bounds__(256) qk_weight_gradient(const float
         modulation_gradient<T>(x, stats, dOut, dShift, dScale, modStride, d, rowsPerSample);                                                           \
     }                                                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(128) qk_norm_split_##suffix(                                                                          \
-        const T* __restrict__ qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight, T* __restrict__ q, T* __restrict__ k,         \
-        T* __restrict__ v, int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {                              \
-        qk_norm_split<T>(qkv, qWeight, kWeight, q, k, v, batch, streamTokens, heads, headDim, tokenOffset, tokens, eps);                               \
+        const T* __restrict__ qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight, const float2* __restrict__ rope,              \
+        T* __restrict__ q, T* __restrict__ k, T* __restrict__ v, int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens,     \
+        int meanOf, float eps) {                                                                                                                       \
+        qk_norm_split<T>(qkv, qWeight, kWeight, rope, q, k, v, batch, streamTokens, heads, headDim, tokenOffset, tokens, meanOf, eps);                 \
     }                                                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(128, 4) qk_norm_split_backward_##suffix(                                                              \
-        const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight, const T* __restrict__ dq, const T* __restrict__ dk,        \
-        const T* __restrict__ dv, T* dqkv, float* __restrict__ partials, int batch, int streamTokens, int heads, int headDim, int tokenOffset,         \
-        int tokens, float eps) {                                                                                                                       \
-        qk_norm_split_backward<T>(qkv, qWeight, kWeight, dq, dk, dv, dqkv, partials, batch, streamTokens, heads, headDim, tokenOffset, tokens, eps);   \
+        const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight, const float2* __restrict__ rope,                           \
+        const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv, T* dqkv, float* __restrict__ partials, int batch,                \
+        int streamTokens, int heads, int headDim, int tokenOffset, int tokens, int meanOf, float eps) {                                                \
+        qk_norm_split_backward<T>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, batch, streamTokens, heads, headDim, tokenOffset, tokens,   \
+                                  meanOf, eps);                                                                                                        \
     }
 
 ENTRIES(float, f32)

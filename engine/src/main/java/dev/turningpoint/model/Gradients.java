@@ -18,7 +18,6 @@ final class Gradients {
     final Tensor time;             // T [batch, D]
     final Tensor outPatches;       // T [batch * Ni, patch^2]
     final Tensor partials;         // f32 scratch of column sums
-    final Tensor unused;           // f32 [headDim] gradients of q/k norms that nobody trains
 
     /** One stream: the residual stream's gradient in f32, and T buffers of the widths that occur. */
     record Stream(Tensor residual, Tensor stored, Tensor narrow, Tensor narrow2, Tensor qkv, Tensor wide) {
@@ -38,7 +37,6 @@ final class Gradients {
         time = w.tensor("d timestep hidden", type, batch, config.dim());
         outPatches = w.tensor("d velocity patches", type, (long) batch * config.imageTokens(), config.patchSize());
         partials = w.tensor("partials", DType.F32, (partialBytes + 3) / 4);
-        unused = w.tensor("unused gradient", DType.F32, config.headDim());
     }
 
     private static Stream stream(Workspace w, GlyphConfig config, DType type, long rows) {

@@ -5,6 +5,7 @@ import static dev.turningpoint.model.Activations.orZero;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.NormKernels;
 import dev.turningpoint.tensor.ParameterLayout.Slot;
 import dev.turningpoint.tensor.Parameters;
 import dev.turningpoint.tensor.Tensor;
@@ -85,8 +86,8 @@ final class JointBlock {
         kernels.norm().adaptiveLayerNorm(stream, type, a.input().address(), chunk(modulation, s, 0), chunk(modulation, s, 1), modulationSize,
                 a.normed().address(), orZero(a.stats()), rows, config.dim(), s.tokens, GlyphConfig.EPS);
         s.qkv.forward(stream, a.normed().address(), a.qkv().address(), rows, pass);
-        kernels.norm().qkNormSplit(stream, type, a.qkv().address(), parameters.value(s.qNorm), parameters.value(s.kNorm),
-                joint.q().address(), joint.k().address(), joint.v().address(), batch, s.tokens, config.heads(), config.headDim(), s.tokenOffset, config.jointTokens(), GlyphConfig.EPS);
+        kernels.norm().qkNormSplit(stream, type, a.qkv().address(), parameters.value(s.qNorm), parameters.value(s.kNorm), 0,
+                joint.q().address(), joint.k().address(), joint.v().address(), split(s, batch));
     }
 
     /** From the attention's output to the residual stream, through the feed-forward layers and to the residual stream again. */
@@ -143,13 +144,16 @@ final class JointBlock {
         long dqkv = d.qkv().address();
         long partials = g.partials.address();
         boolean trained = parameters.hasGradients();
-        kernels.norm().qkNormSplitBackward(stream, type, a.qkv().address(), parameters.value(s.qNorm), parameters.value(s.kNorm), g.q.address(), g.k.address(), g.v.address(),
-                dqkv, trained ? parameters.gradient(s.qNorm) : g.unused.address(), trained ? parameters.gradient(s.kNorm) : g.unused.address(), partials,
-                batch, s.tokens, config.heads(), config.headDim(), s.tokenOffset, config.jointTokens(), GlyphConfig.EPS);
+        kernels.norm().qkNormSplitBackward(stream, type, a.qkv().address(), parameters.value(s.qNorm), parameters.value(s.kNorm), 0, g.q.address(), g.k.address(), g.v.address(),
+                dqkv, trained ? parameters.gradient(s.qNorm) : 0, trained ? parameters.gradient(s.kNorm) : 0, partials, split(s, batch));
         s.qkv.backwardWeight(stream, a.normed().address(), dqkv, partials, rows);
         s.qkv.backwardInput(stream, a.normed().address(), dqkv, d.narrow().address(), partials, rows);
         kernels.norm().adaptiveLayerNormBackward(stream, type, a.input().address(), chunk(modulation, s, 1), modulationSize, a.stats().address(), d.narrow().address(),
                 d.residual().address(), chunk(g.modulation, s, 0), chunk(g.modulation, s, 1), rows, config.dim(), s.tokens);
+    }
+
+    private NormKernels.HeadSplit split(StreamLayers s, int batch) {
+        return new NormKernels.HeadSplit(batch, s.tokens, config.heads(), config.headDim(), s.tokenOffset, config.jointTokens(), GlyphConfig.EPS);
     }
 
     private long chunk(Tensor modulation, StreamLayers s, int chunk) {

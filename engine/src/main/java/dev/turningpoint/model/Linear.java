@@ -105,7 +105,7 @@ final class Linear implements AutoCloseable {
         forward(stream, x, y, rows, false);
         if (adapter != null && pass != Pass.REFERENCE) {
             long down = (pass == Pass.TRAIN ? adapter.kept : adapter.scratch).address();
-            kernels.lora().forward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), down, y,
+            kernels.lora().forward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), down, y, out,
                     rows, in, out, adapter.rank, adapter.scale);
         }
     }
@@ -119,7 +119,7 @@ final class Linear implements AutoCloseable {
     /** The adapter's gradients alone, where dx is not asked for (0) or already has the base layer's part. */
     void backwardAdapter(Stream stream, long x, long dy, long dx, long partials, int rows) {
         if (adapter != null) {
-            kernels.lora().backward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), adapter.kept.address(), dy,
+            kernels.lora().backward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), adapter.kept.address(), dy, out,
                     adapter.gradient.address(), adapter.parameters.gradient(adapter.a), adapter.parameters.gradient(adapter.b), dx, partials,
                     rows, in, out, adapter.rank, adapter.scale);
         }

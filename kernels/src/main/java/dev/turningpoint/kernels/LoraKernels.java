@@ -38,32 +38,33 @@ public final class LoraKernels implements AutoCloseable {
      * @param b    T [out, rank]
      * @param down receives T [rows, rank]; the backward reads it
      * @param y    T [rows, out], the base layer's output, added to
+     * @param ldY  elements from a row of y to the next: out, or more where y is some columns of a wider matrix
      */
-    public void forward(Stream stream, DType type, long x, long a, long b, long down, long y, int rows, int in, int out, int rank, float scale) {
-        shape(rows, in, out, rank);
-        product(stream, transposed.of(type), x, a, down, rows, in, rank, 1f, false);
-        product(stream, transposed.of(type), down, b, y, rows, rank, out, scale, true);
+    public void forward(Stream stream, DType type, long x, long a, long b, long down, long y, int ldY, int rows, int in, int out, int rank, float scale) {
+        shape(rows, in, out, rank, ldY);
+        product(stream, transposed.of(type), x, a, down, rows, in, rank, in, rank, 1f, false);
+        product(stream, transposed.of(type), down, b, y, rows, rank, out, rank, ldY, scale, true);
     }
 
     /**
      * Backward of {@link #forward}: {@code dDown = scale * dY B}, {@code dB += scale * dY^T down}, {@code dA += dDown^T x}, {@code dx += dDown A}.
      *
-     * @param dY       T [rows, out]
+     * @param dY       T [rows, out], rows ldY elements apart
      * @param dDown    scratch, T [rows, rank]
      * @param dA       f32 [rank, in], added to
      * @param dB       f32 [out, rank], added to
      * @param dx       T [rows, in], added to; 0 where no gradient is asked for
      * @param partials scratch of {@link #scratch} bytes
      */
-    public void backward(Stream stream, DType type, long x, long a, long b, long down, long dY, long dDown, long dA, long dB, long dx, long partials,
+    public void backward(Stream stream, DType type, long x, long a, long b, long down, long dY, int ldY, long dDown, long dA, long dB, long dx, long partials,
                          int rows, int in, int out, int rank, float scale) {
-        shape(rows, in, out, rank);
+        shape(rows, in, out, rank, ldY);
         Check.address("partials of the adapter gradients", partials);
-        product(stream, plain.of(type), dY, b, dDown, rows, out, rank, scale, false);
-        outer(stream, type, dY, down, dB, partials, rows, out, rank, scale);
-        outer(stream, type, dDown, x, dA, partials, rows, rank, in, 1f);
+        product(stream, plain.of(type), dY, b, dDown, rows, out, rank, ldY, rank, scale, false);
+        outer(stream, type, dY, ldY, down, dB, partials, rows, out, rank, scale);
+        outer(stream, type, dDown, rank, x, dA, partials, rows, rank, in, 1f);
         if (dx != 0) {
-            product(stream, plain.of(type), dDown, a, dx, rows, rank, in, 1f, true);
+            product(stream, plain.of(type), dDown, a, dx, rows, rank, in, rank, in, 1f, true);
         }
     }
 
@@ -78,20 +79,21 @@ public final class LoraKernels implements AutoCloseable {
     }
 
     /** {@code c[rows, n] (+)= scale * x[rows, k] w}, w being [n, k] (transposed) or [k, n] (plain). */
-    private static void product(Stream stream, Kernel kernel, long x, long w, long c, int rows, int k, int n, float scale, boolean accumulate) {
+    private static void product(Stream stream, Kernel kernel, long x, long w, long c, int rows, int k, int n, int ldX, int ldC, float scale, boolean accumulate) {
         kernel.grid(Check.blocks(n, 32), Check.blocks(rows, ROWS_PER_BLOCK), 1).block(128).shared(0)
-                .arg(x).arg(w).arg(c).arg(rows).arg(k).arg(n).arg(scale).arg(accumulate ? 1 : 0).launch(stream);
+                .arg(x).arg(w).arg(c).arg(rows).arg(k).arg(n).arg(ldX).arg(ldC).arg(scale).arg(accumulate ? 1 : 0).launch(stream);
     }
 
     /** {@code c[m, n] += scale * sum over rows of p[row, m] q[row, n]}. */
-    private void outer(Stream stream, DType type, long p, long q, long c, long partials, int rows, int m, int n, float scale) {
+    private void outer(Stream stream, DType type, long p, int ldP, long q, long c, long partials, int rows, int m, int n, float scale) {
         int chunks = Check.blocks(rows, ROWS_PER_PARTIAL);
         outer.of(type).grid(Check.blocks(n, 32), Check.blocks(m, 32), chunks).block(128).shared(0)
-                .arg(p).arg(q).arg(partials).arg(rows).arg(m).arg(n).launch(stream);
+                .arg(p).arg(q).arg(partials).arg(rows).arg(m).arg(n).arg(ldP).launch(stream);
         sum.grid(Check.blocks((long) m * n, 256), 1, 1).block(256).shared(0).arg(partials).arg(c).arg(chunks).arg(m * n).arg(scale).launch(stream);
     }
 
-    private static void shape(int rows, int in, int out, int rank) {
+    private static void shape(int rows, int in, int out, int rank, int ldY) {
+        Check.that(ldY >= out, "rows of " + out + " elements lie at least as far apart, not " + ldY);
         Check.positive("rows", rows);
         Check.positive("in", in);
         Check.positive("out", out);

@@ -74,21 +74,48 @@ public final class NormKernels implements AutoCloseable {
     private static final int MODULATION_WARPS = 8;
 
     /**
-     * Splits a fused projection into heads and normalises queries and keys: {@code q = x / sqrt(mean(x^2) + eps) * weight} over each head, v is copied.
-     * Token t of the stream becomes token {@code tokenOffset + t} of the joint sequence.
+     * How one stream's projection becomes heads of the joint sequence.
      *
-     * @param qkv         T [batch, streamTokens, 3, heads, headDim]
-     * @param qWeight     f32 [headDim]
-     * @param kWeight     f32 [headDim]
-     * @param q           receives T [batch, heads, tokens, headDim], the tokens of this stream only; likewise k, v
-     * @param tokens      tokens N of the joint sequence
+     * @param streamTokens tokens of the stream in one sample
+     * @param headDim      numbers of a head as they lie in memory: 32, 64 or 128
+     * @param meanOf       how many of them count in the mean of its squares; the others are zeros that fill up a narrower head
+     * @param tokenOffset  where the stream's tokens begin in the joint sequence
+     * @param tokens       tokens N of the joint sequence
+     * @param eps          added to the mean
      */
-    public void qkNormSplit(Stream stream, DType type, long qkv, long qWeight, long kWeight, long q, long k, long v,
-                            int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
-        headShape(batch, streamTokens, heads, headDim, tokenOffset, tokens);
-        qkNorm.of(type).grid(Check.blocks((long) batch * streamTokens, WARPS), 1, 1).block(32 * WARPS).shared(0)
-                .arg(qkv).arg(qWeight).arg(kWeight).arg(q).arg(k).arg(v)
-                .arg(batch).arg(streamTokens).arg(heads).arg(headDim).arg(tokenOffset).arg(tokens).arg(eps).launch(stream);
+    public record HeadSplit(int batch, int streamTokens, int heads, int headDim, int meanOf, int tokenOffset, int tokens, float eps) {
+        public HeadSplit {
+            headShape(batch, streamTokens, heads, headDim, tokenOffset, tokens);
+            if (meanOf < 1 || meanOf > headDim) {
+                throw new IllegalArgumentException("the mean is over 1 to " + headDim + " numbers of a head, not " + meanOf);
+            }
+        }
+
+        /** Heads without filling. */
+        public HeadSplit(int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
+            this(batch, streamTokens, heads, headDim, headDim, tokenOffset, tokens, eps);
+        }
+
+        /** The same for another number of samples. */
+        public HeadSplit withBatch(int other) {
+            return new HeadSplit(other, streamTokens, heads, headDim, meanOf, tokenOffset, tokens, eps);
+        }
+    }
+
+    /**
+     * Splits a fused projection into heads, normalises queries and keys, {@code q = x / sqrt(mean(x^2) + eps) * weight} over each head, and rotates their pairs of
+     * neighbours, (a, b) to (a cos - b sin, b cos + a sin); v is copied. Token t of the stream becomes token {@code tokenOffset + t} of the joint sequence.
+     *
+     * @param qkv     T [batch, streamTokens, 3, heads, headDim]
+     * @param qWeight f32 [headDim]; likewise kWeight; both 0: queries and keys are not normalised
+     * @param rope    f32 [tokens, headDim / 2, 2], cos and sin of each pair at each place of the joint sequence; 0: nothing is rotated
+     * @param q       receives T [batch, heads, tokens, headDim], the tokens of this stream only; likewise k, v
+     */
+    public void qkNormSplit(Stream stream, DType type, long qkv, long qWeight, long kWeight, long rope, long q, long k, long v, HeadSplit s) {
+        bothOrNone(qWeight, kWeight);
+        qkNorm.of(type).grid(Check.blocks((long) s.batch * s.streamTokens, WARPS), 1, 1).block(32 * WARPS).shared(0)
+                .arg(qkv).arg(qWeight).arg(kWeight).arg(rope).arg(q).arg(k).arg(v)
+                .arg(s.batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
     }
 
     /**
@@ -96,20 +123,26 @@ public final class NormKernels implements AutoCloseable {
      *
      * @param dq       T [batch, heads, tokens, headDim]; likewise dk, dv
      * @param dqkv     receives T [batch, streamTokens, 3, heads, headDim]; may be qkv itself
-     * @param dqWeight f32 [headDim], added to; likewise dkWeight
+     * @param dqWeight f32 [headDim], added to; likewise dkWeight; both 0: nobody asks for them
      * @param partials scratch of {@link #qkNormScratch} bytes
      */
-    public void qkNormSplitBackward(Stream stream, DType type, long qkv, long qWeight, long kWeight, long dq, long dk, long dv,
-                                    long dqkv, long dqWeight, long dkWeight, long partials,
-                                    int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
-        headShape(batch, streamTokens, heads, headDim, tokenOffset, tokens);
+    public void qkNormSplitBackward(Stream stream, DType type, long qkv, long qWeight, long kWeight, long rope, long dq, long dk, long dv,
+                                    long dqkv, long dqWeight, long dkWeight, long partials, HeadSplit s) {
+        bothOrNone(qWeight, kWeight);
+        bothOrNone(dqWeight, dkWeight);
         Check.address("partials of the q/k weight gradients", partials);
-        int chunks = Check.blocks(streamTokens, TOKENS_PER_PARTIAL) * batch;
+        int chunks = Check.blocks(s.streamTokens, TOKENS_PER_PARTIAL) * s.batch;
         qkNormBackward.of(type).grid(Check.blocks(chunks, WARPS), 1, 1).block(32 * WARPS).shared(0)
-                .arg(qkv).arg(qWeight).arg(kWeight).arg(dq).arg(dk).arg(dv).arg(dqkv).arg(partials)
-                .arg(batch).arg(streamTokens).arg(heads).arg(headDim).arg(tokenOffset).arg(tokens).arg(eps).launch(stream);
-        qkWeightGradient.grid(2 * headDim / 32, 1, 1).block(256).shared(0)
-                .arg(partials).arg(dqWeight).arg(dkWeight).arg(chunks).arg(headDim).launch(stream);
+                .arg(qkv).arg(qWeight).arg(kWeight).arg(rope).arg(dq).arg(dk).arg(dv).arg(dqkv).arg(partials)
+                .arg(s.batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
+        if (dqWeight != 0) {
+            qkWeightGradient.grid(2 * s.headDim / 32, 1, 1).block(256).shared(0)
+                    .arg(partials).arg(dqWeight).arg(dkWeight).arg(chunks).arg(s.headDim).launch(stream);
+        }
+    }
+
+    private static void bothOrNone(long a, long b) {
+        Check.that((a == 0) == (b == 0), "the weights of queries and keys must both be given or both be 0");
     }
 
     /** Bytes of scratch that {@link #qkNormSplitBackward} needs. */

@@ -10,6 +10,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** The low-rank branch and its gradients against float64. */
@@ -55,7 +56,7 @@ class LoraKernelsTest {
         float[] y = DeviceFixture.gaussian(random, type, rows * out, 1), dY = DeviceFixture.gaussian(random, type, rows * out, 1), dx = DeviceFixture.gaussian(random, type, rows * in, 1);
         float[] dA = DeviceFixture.gaussian(random, DType.F32, rank * in, 1), dB = DeviceFixture.gaussian(random, DType.F32, out * rank, 1);
         long atX = on.store(type, x), atA = on.store(type, a), atB = on.store(type, b), down = on.store(type, new float[rows * rank]), atY = on.store(type, y);
-        kernels.forward(on.stream, type, atX, atA, atB, down, atY, rows, in, out, rank, scale);
+        kernels.forward(on.stream, type, atX, atA, atB, down, atY, out, rows, in, out, rank, scale);
         double[] downExpected = new double[rows * rank], yExpected = Expect.doubles(y);
         multiply(downExpected, Expect.doubles(x), in, 1, Expect.doubles(a), 1, in, rows, rank, in, 1);
         float[] downGot = on.read(type, down, rows * rank), yGot = on.read(type, atY, rows * out);
@@ -66,7 +67,7 @@ class LoraKernelsTest {
 
         int row = rows / 2;
         long yAlone = on.store(type, Arrays.copyOfRange(y, row * out, (row + 1) * out));
-        kernels.forward(on.stream, type, atX + type.bytes(row * in), atA, atB, down + type.bytes(row * rank), yAlone, 1, in, out, rank, scale);
+        kernels.forward(on.stream, type, atX + type.bytes(row * in), atA, atB, down + type.bytes(row * rank), yAlone, out, 1, in, out, rank, scale);
         assertArrayEquals(Arrays.copyOfRange(yGot, row * out, (row + 1) * out), on.read(type, yAlone, out), "a row alone");
 
         long dDown = on.store(type, new float[rows * rank]), atDY = on.store(type, dY), scratch = on.allocate(LoraKernels.scratch(rows, in, out, rank));
@@ -76,7 +77,7 @@ class LoraKernelsTest {
             atDA = on.f32(dA);
             atDB = on.f32(dB);
             atDx = on.store(type, dx);
-            kernels.backward(on.stream, type, atX, atA, atB, down, atDY, dDown, atDA, atDB, atDx, scratch, rows, in, out, rank, scale);
+            kernels.backward(on.stream, type, atX, atA, atB, down, atDY, out, dDown, atDA, atDB, atDx, scratch, rows, in, out, rank, scale);
             runs[run] = on.readF32(atDA, rank * in);
         }
         assertArrayEquals(runs[0], runs[1]);
@@ -90,5 +91,33 @@ class LoraKernelsTest {
         Expect.close("dA", dAExpected, runs[0], 2e-6, 4 * some);
         multiply(dxExpected, Expect.doubles(dDownGot), rank, 1, Expect.doubles(a), in, 1, rows, in, rank, 1);
         Expect.stored("dx", type, dxExpected, on.read(type, atDx, rows * in), 1e-6, some);
+    }
+
+    /** Some columns of a wider output: the bits of a matrix of its own, and nothing beside them changes. */
+    @ParameterizedTest @EnumSource(value = DType.class, names = {"F32", "BF16"})
+    void columnsOfAWiderMatrix(DType type) {
+        int rows = 37, in = 48, out = 40, rank = 6, wide = 111, first = 33;
+        var random = new Random(3);
+        float[] x = DeviceFixture.gaussian(random, type, rows * in, 1), a = DeviceFixture.gaussian(random, type, rank * in, 0.2), b = DeviceFixture.gaussian(random, type, out * rank, 0.2);
+        float[] y = DeviceFixture.gaussian(random, type, rows * wide, 1), narrow = new float[rows * out];
+        for (int r = 0; r < rows; r++) System.arraycopy(y, r * wide + first, narrow, r * out, out);
+        long atX = on.store(type, x), atA = on.store(type, a), atB = on.store(type, b), down = on.store(type, new float[rows * rank]), atY = on.store(type, y), atNarrow = on.store(type, narrow);
+        long[] gradients = new long[2], dx = new long[2], dB = new long[2];
+        long dDown = on.store(type, new float[rows * rank]), scratch = on.allocate(LoraKernels.scratch(rows, in, out, rank));
+        for (int i = 0; i < 2; i++) {
+            gradients[i] = on.f32(new float[rank * in]);
+            dB[i] = on.f32(new float[out * rank]);
+            dx[i] = on.store(type, new float[rows * in]);
+            long at = i == 0 ? atNarrow : atY + type.bytes(first);
+            kernels.backward(on.stream, type, atX, atA, atB, down, at, i == 0 ? out : wide, dDown, gradients[i], dB[i], dx[i], scratch, rows, in, out, rank, 0.5f);
+            kernels.forward(on.stream, type, atX, atA, atB, down, at, i == 0 ? out : wide, rows, in, out, rank, 0.5f);
+            on.stream.fill(down, (byte) 0, type.bytes(rows * rank));
+        }
+        float[] alone = on.read(type, atNarrow, rows * out), all = on.read(type, atY, rows * wide);
+        for (int r = 0; r < rows; r++) System.arraycopy(alone, r * out, y, r * wide + first, out);
+        assertArrayEquals(y, all);
+        assertArrayEquals(on.readF32(gradients[0], rank * in), on.readF32(gradients[1], rank * in));
+        assertArrayEquals(on.readF32(dB[0], out * rank), on.readF32(dB[1], out * rank));
+        assertArrayEquals(on.read(type, dx[0], rows * in), on.read(type, dx[1], rows * in));
     }
 }

@@ -5,11 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import dev.turningpoint.gpu.DType;
 import java.util.Arrays;
 import java.util.Random;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -157,6 +159,10 @@ class NormKernelsTest {
             kWeight = DeviceFixture.gaussian(random, DType.F32, d, 1);
         }
 
+        NormKernels.HeadSplit split() {
+            return new NormKernels.HeadSplit(batch, streamTokens, heads, d, offset, tokens, EPS);
+        }
+
         /** q, k and v one after another, zeros for the other stream's tokens. */
         double[] forward(double[] qkv, double[] weights) {
             double[] result = new double[3 * out];
@@ -190,8 +196,7 @@ class NormKernelsTest {
     void headSplitMatchesFloat64(int[] shape, DType type) {
         var c = new Heads(shape, type, 4);
         long result = on.store(type, new float[3 * c.out]), part = type.bytes(c.out);
-        kernels.qkNormSplit(on.stream, type, on.store(type, c.qkv), on.f32(c.qWeight), on.f32(c.kWeight), result, result + part, result + 2 * part,
-                c.batch, c.streamTokens, c.heads, c.d, c.offset, c.tokens, EPS);
+        kernels.qkNormSplit(on.stream, type, on.store(type, c.qkv), on.f32(c.qWeight), on.f32(c.kWeight), 0, result, result + part, result + 2 * part, c.split());
         Expect.stored("q k v", type, c.forward(Expect.doubles(c.qkv), c.weights()), on.read(type, result, 3 * c.out), 2e-6, 1e-6);
     }
 
@@ -200,8 +205,8 @@ class NormKernelsTest {
         var c = new Heads(new int[] {3, 6, 3, 32, 1, 8}, type, 5);
         long result = on.store(type, new float[3 * c.out]), alone = on.store(type, new float[c.out]), part = type.bytes(c.out), single = part / 3;
         long qkv = on.store(type, c.qkv), qw = on.f32(c.qWeight), kw = on.f32(c.kWeight);
-        kernels.qkNormSplit(on.stream, type, qkv, qw, kw, result, result + part, result + 2 * part, 3, 6, 3, 32, 1, 8, EPS);
-        kernels.qkNormSplit(on.stream, type, qkv + type.bytes(c.in / 3), qw, kw, alone, alone + single, alone + 2 * single, 1, 6, 3, 32, 1, 8, EPS);
+        kernels.qkNormSplit(on.stream, type, qkv, qw, kw, 0, result, result + part, result + 2 * part, c.split());
+        kernels.qkNormSplit(on.stream, type, qkv + type.bytes(c.in / 3), qw, kw, 0, alone, alone + single, alone + 2 * single, c.split().withBatch(1));
         float[] all = on.read(type, result, 3 * c.out), one = on.read(type, alone, c.out);
         int n = c.out / 3;
         for (int p = 0; p < 3; p++) {
@@ -232,13 +237,62 @@ class NormKernelsTest {
         float[][] results = new float[2][];
         for (int run = 0; run < 2; run++) {
             long dw = on.f32(dWeights);
-            kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, gradients, gradients + part, gradients + 2 * part, dqkv, dw, dw + 4L * c.d, scratch,
-                    c.batch, c.streamTokens, c.heads, c.d, c.offset, c.tokens, EPS);
+            kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, 0, gradients, gradients + part, gradients + 2 * part, dqkv, dw, dw + 4L * c.d, scratch, c.split());
             results[run] = on.readF32(dw, 2 * c.d);
         }
         Expect.stored("dqkv", type, expected, on.read(type, dqkv, c.in), 1e-5, 1e-5);
         Expect.close("dWeights", expectedWeights, results[0], 1e-5, 2e-5);
         assertArrayEquals(results[0], results[1]);
+    }
+
+    /** Rotated, unnormalised or filled-up heads, forward and, by differences of the forward, backward. */
+    @ParameterizedTest
+    @CsvSource({"64, 64, true, true, F32", "128, 128, true, true, BF16", "32, 16, true, true, F32", "32, 16, false, true, F32", "64, 64, false, false, F32", "64, 40, true, false, F32"})
+    void headsAreRotatedFilledUpOrLeftAsTheyAre(int d, int meanOf, boolean norm, boolean rope, DType type) {
+        int batch = 2, streamTokens = 3, heads = 2, offset = 2, tokens = 6;
+        var random = new Random(11);
+        int in = batch * streamTokens * 3 * heads * d, out = batch * heads * tokens * d;
+        float[] qkv = DeviceFixture.gaussian(random, type, in, 1.5), weights = DeviceFixture.gaussian(random, DType.F32, 2 * d, 1), turns = new float[tokens * d];
+        for (int i = 0; i < in; i++) {
+            if (i % d >= meanOf) qkv[i] = 0;
+        }
+        for (int i = 0; i < turns.length; i += 2) {
+            double angle = 3 * random.nextGaussian();
+            turns[i] = (float) Math.cos(angle);
+            turns[i + 1] = (float) Math.sin(angle);
+        }
+        UnaryOperator<double[]> forward = x -> {
+            double[] result = new double[3 * out];
+            for (int row = 0; row < batch * streamTokens; row++) {
+                int token = offset + row % streamTokens;
+                for (int part = 0; part < 3; part++) {
+                    for (int h = 0; h < heads; h++) {
+                        int from = ((row * 3 + part) * heads + h) * d, to = part * out + ((row / streamTokens * heads + h) * tokens + token) * d;
+                        double squares = 0;
+                        for (int c = 0; c < d; c++) squares += x[from + c] * x[from + c] / meanOf;
+                        double[] y = new double[d];
+                        for (int c = 0; c < d; c++) y[c] = part == 2 || !norm ? x[from + c] : x[from + c] / Math.sqrt(squares + EPS) * weights[part * d + c];
+                        for (int c = 0; c < d; c += 2) {
+                            double cos = part < 2 && rope ? turns[token * d + c] : 1, sin = part < 2 && rope ? turns[token * d + c + 1] : 0;
+                            result[to + c] = y[c] * cos - y[c + 1] * sin;
+                            result[to + c + 1] = y[c + 1] * cos + y[c] * sin;
+                        }
+                    }
+                }
+            }
+            return result;
+        };
+        var split = new NormKernels.HeadSplit(batch, streamTokens, heads, d, meanOf, offset, tokens, EPS);
+        long at = on.store(type, qkv), qw = norm ? on.f32(Arrays.copyOf(weights, d)) : 0, kw = norm ? on.f32(Arrays.copyOfRange(weights, d, 2 * d)) : 0;
+        long turn = rope ? on.f32(turns) : 0, result = on.store(type, new float[3 * out]), part = type.bytes(out);
+        kernels.qkNormSplit(on.stream, type, at, qw, kw, turn, result, result + part, result + 2 * part, split);
+        Expect.stored("q k v", type, forward.apply(Expect.doubles(qkv)), on.read(type, result, 3 * out), 2e-6, 2e-6);
+
+        float[] dOut = DeviceFixture.gaussian(random, type, 3 * out, 1);
+        double[] expected = Expect.differences(forward, Expect.doubles(qkv), Expect.doubles(dOut));
+        long gradients = on.store(type, dOut), dqkv = on.allocate(type.bytes(in)), scratch = on.allocate(NormKernels.qkNormScratch(batch, streamTokens, d));
+        kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, turn, gradients, gradients + part, gradients + 2 * part, dqkv, 0, 0, scratch, split);
+        Expect.stored("dqkv", type, expected, on.read(type, dqkv, in), 1e-5, 1e-5);
     }
 
     /** {@code dx = r (g - x r^2 mean(g x))}, g = dOut * weight. */

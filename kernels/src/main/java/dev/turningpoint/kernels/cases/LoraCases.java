@@ -40,7 +40,7 @@ final class LoraCases {
         var y = c.update("y", type, (long) s.rows * s.out, Fill.gaussian(1), EXACT);
         return c.launches("lora_times_transposed_" + type.suffix(), List.of(x, a), List.of(down))
                 .launches("lora_times_transposed_" + type.suffix(), List.of(down, b, y), List.of(y))
-                .by((k, stream, at) -> k.forward(stream, type, at.of(x), at.of(a), at.of(b), at.of(down), at.of(y), s.rows, s.in, s.out, s.rank, SCALE));
+                .by((k, stream, at) -> k.forward(stream, type, at.of(x), at.of(a), at.of(b), at.of(down), at.of(y), s.out, s.rows, s.in, s.out, s.rank, SCALE));
     }
 
     private static KernelCase backward(Shape s, DType type) {
@@ -61,7 +61,7 @@ final class LoraCases {
                 .launches("lora_outer_" + type.suffix(), List.of(dDown, x), List.of(partials))
                 .launches("lora_sum_partials", List.of(partials, dA), List.of(dA))
                 .launches("lora_times_" + type.suffix(), List.of(dDown, a, dx), List.of(dx))
-                .by((k, stream, at) -> k.backward(stream, type, at.of(x), at.of(a), at.of(b), at.of(down), at.of(dY), at.of(dDown), at.of(dA), at.of(dB), at.of(dx),
+                .by((k, stream, at) -> k.backward(stream, type, at.of(x), at.of(a), at.of(b), at.of(down), at.of(dY), s.out, at.of(dDown), at.of(dA), at.of(dB), at.of(dx),
                         at.of(partials), s.rows, s.in, s.out, s.rank, SCALE));
     }
 }

@@ -105,8 +105,8 @@ final class NormCases {
         var k = c.write("k", type, s.joint(), s.part(), root);
         var v = c.write("v", type, s.joint(), s.part(), EXACT);
         return c.launches("qk_norm_split_" + type.suffix(), List.of(qkv, qWeight, kWeight), List.of(q, k, v))
-                .by((kernels, stream, at) -> kernels.qkNormSplit(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), at.of(q), at.of(k), at.of(v),
-                        s.batch, s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS));
+                .by((kernels, stream, at) -> kernels.qkNormSplit(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), 0, at.of(q), at.of(k), at.of(v),
+                        new NormKernels.HeadSplit(s.batch, s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS)));
     }
 
     private static KernelCase headSplitBackward(Heads s, DType type) {
@@ -124,8 +124,8 @@ final class NormCases {
         var partials = c.scratch("partials", F32, NormKernels.qkNormScratch(s.batch, s.streamTokens, s.headDim));
         return c.launches("qk_norm_split_backward_" + type.suffix(), List.of(qkv, qWeight, kWeight, dq, dk, dv), List.of(dqkv, partials))
                 .launches("qk_weight_gradient", List.of(partials, dqWeight, dkWeight), List.of(dqWeight, dkWeight))
-                .by((k, stream, at) -> k.qkNormSplitBackward(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), at.of(dq), at.of(dk), at.of(dv), at.of(dqkv),
-                        at.of(dqWeight), at.of(dkWeight), at.of(partials), s.batch, s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS));
+                .by((k, stream, at) -> k.qkNormSplitBackward(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), 0, at.of(dq), at.of(dk), at.of(dv), at.of(dqkv),
+                        at.of(dqWeight), at.of(dkWeight), at.of(partials), new NormKernels.HeadSplit(s.batch, s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS)));
     }
 
     private static Buffer weight(Builder<?> c, String name, Heads s) {
