@@ -71,19 +71,21 @@ save("image_reward", [
     value("attention_mask", TensorProto.INT64, "batch", 35)], [value("reward", TensorProto.FLOAT, "batch", 1)],
     {"positions": weights(0.9, 0.1, 35, 1), "colours": weights(1.0, 1.0, 3, 1)})
 
-# boxes, labels and scores: the red channel's top row holds what is to be detected, in pieces of 6 pixels / 100
+# Finds what the image says: the red bytes of its first row, in pieces of six, are left, top, right, bottom, score * 255 and label. What is green belongs to every object.
 PIECES = 3
+number = {f"n{i}": np.array([i], np.int64) for i in range(7)}
 save("detector", [
-    node("Slice", ["image", "starts", "ends", "axes"], "row"), node("Reshape", ["row", "shape"], "pieces"),
-    node("Slice", ["pieces", "c0", "c4", "last"], "boxes3"), node("Squeeze", ["boxes3", "first"], "boxes"),
-    node("Slice", ["pieces", "c4", "c5", "last"], "scores3"), node("Reshape", ["scores3", "flat"], "scores"),
-    node("Slice", ["pieces", "c5", "c6", "last"], "labels3"), node("Reshape", ["labels3", "flat"], "labels_f"),
-    node("Round", ["labels_f"], "labels_r"), node("Cast", ["labels_r"], "labels", to=TensorProto.INT64),
+    node("Slice", ["image", "starts", "ends", "axes"], "row"), node("Mul", ["row", "bytes"], "said"), node("Reshape", ["said", "shape"], "pieces"),
+    node("Slice", ["pieces", "n0", "n4", "n1"], "boxes"),
+    node("Slice", ["pieces", "n4", "n5", "n1"], "scored"), node("Div", ["scored", "bytes"], "fractions"), node("Reshape", ["fractions", "flat"], "scores"),
+    node("Slice", ["pieces", "n5", "n6", "n1"], "labelled"), node("Reshape", ["labelled", "flat"], "flattened"), node("Round", ["flattened"], "rounded"),
+    node("Cast", ["rounded"], "labels", to=TensorProto.INT64),
+    node("Slice", ["image", "n1", "n2", "n1"], "green"), node("Concat", ["green"] * PIECES, "masks", axis=0),
 ], [value("image", TensorProto.FLOAT, 1, 3, "height", "width")],
-    [value("boxes", TensorProto.FLOAT, PIECES, 4), value("labels", TensorProto.INT64, PIECES), value("scores", TensorProto.FLOAT, PIECES)], {
+    [value("boxes", TensorProto.FLOAT, PIECES, 4), value("labels", TensorProto.INT64, PIECES), value("scores", TensorProto.FLOAT, PIECES),
+     value("masks", TensorProto.FLOAT, PIECES, 1, "height", "width")], {
     "starts": np.array([0, 0, 0], np.int64), "ends": np.array([1, 1, 6 * PIECES], np.int64), "axes": np.array([1, 2, 3], np.int64),
-    "shape": np.array([1, PIECES, 6], np.int64), "flat": np.array([PIECES], np.int64), "first": np.array([0], np.int64), "last": np.array([2], np.int64),
-    "c0": np.array([0], np.int64), "c4": np.array([4], np.int64), "c5": np.array([5], np.int64), "c6": np.array([6], np.int64)})
+    "shape": np.array([PIECES, 6], np.int64), "flat": np.array([PIECES], np.int64), "bytes": np.array(255, np.float32)} | number)
 
 # A tokenizer built as CLIP's is, of six letters and two words, and one as BERT's is.
 letters = "acdgot"
