@@ -133,6 +133,23 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) gather_rows_f32(const f
     }
 }
 
+// x = bf16(x), nearest even: latents as a sampler keeps them that stores them in bf16. Reads and writes 4 n bytes a row.
+extern "C" __global__ void __launch_bounds__(32 * WARPS) round_to_bf16_f32(float* x, int n4, int chunks) {
+    const int chunk = blockIdx.x * WARPS + (threadIdx.x >> 5);
+    if (chunk >= chunks) return;
+    const long row = (long)blockIdx.y * n4;
+    const int first = chunk * CHUNK4 + (threadIdx.x & 31);
+    #pragma unroll
+    for (int j = 0; j < 4; j++) {
+        const int k = first + j * 32;
+        if (k < n4) {
+            const float4 a = load4(x, row + k);
+            store4(x, row + k, make_float4(__bfloat162float(__float2bfloat16_rn(a.x)), __bfloat162float(__float2bfloat16_rn(a.y)),
+                                           __bfloat162float(__float2bfloat16_rn(a.z)), __bfloat162float(__float2bfloat16_rn(a.w))));
+        }
+    }
+}
+
 // Noising of flow matching: x_sigma = (1 - sigma) x_0 + sigma eps, eps by the sample's key; the loss recomputes eps instead of loading it.
 // Reads 4 n, writes 4 n bytes a row.
 extern "C" __global__ void __launch_bounds__(32 * WARPS) flow_matching_noise_f32(const float* x0, const float* sigma, const int* row_sample, float* x, long seed,

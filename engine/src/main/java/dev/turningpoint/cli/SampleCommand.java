@@ -64,7 +64,7 @@ final class SampleCommand implements Callable<Integer> {
 
         try (var device = Device.open(); var stream = device.newStream(); var kernels = new SamplerKernels(device);
              var model = new GlyphModel(device, options(shape, config.storage().type(), Math.min(n, 64)));
-             var sampler = new WavefrontSampler(device, kernels, model, config.evaluationSteps(), config.sampler().guidance(), n, Completions.NONE, 64);
+             var sampler = new WavefrontSampler(device, kernels, model, config.evaluationSteps(), config.sampler().guidance(), n, Completions.NONE, DType.F32, 64);
              Arena arena = Arena.ofConfined()) {
             load(model, config, stream);
             sampler.run(stream, conditions, IntStream.range(0, n).toArray(), config.seed(), null, 0);

@@ -31,6 +31,7 @@ public final class WavefrontSampler implements AutoCloseable {
     private final SamplerKernels kernels;
     private final float guidance;
     private final Completions completions;
+    private final boolean rounds;
     private final int capacity;
     private final int branches;
     private final int maxRows;
@@ -54,15 +55,18 @@ public final class WavefrontSampler implements AutoCloseable {
     /**
      * @param guidance classifier-free guidance; 1 for none
      * @param capacity most trajectories of one rollout
+     * @param latents  F32; or BF16: latents are rounded to it after every step, as TP-GRPO's published code keeps them, but the log-probability is that of the unrounded ones,
+     *                 so that the first ratio on a rollout is not exactly 1
      * @param maxRows  most rows of one forward, 0 for the whole wave; changes memory, no result
      */
-    public WavefrontSampler(Device device, SamplerKernels kernels, VelocityModel model, StepTable steps, double guidance, int capacity, Completions completions,
+    public WavefrontSampler(Device device, SamplerKernels kernels, VelocityModel model, StepTable steps, double guidance, int capacity, Completions completions, DType latents,
                             int maxRows) {
         this.steps = steps;
         this.model = model;
         this.kernels = kernels;
         this.guidance = (float) guidance;
         this.completions = completions;
+        rounds = latents == DType.BF16;
         this.capacity = capacity;
         branches = completions != Completions.NONE && steps.window() > 0 ? 1 + steps.window() : 1;
         int rows = Math.multiplyExact(branches, capacity), n = model.latentSize(), tokens = model.conditionTokens();
@@ -155,6 +159,7 @@ public final class WavefrontSampler implements AutoCloseable {
         stage(stream, trajectory, trajectories, branches);
         stage(stream, condition, conditions, branches);
         kernels.initialNoise(stream, wave.address(), trajectory.address(), seed, batch, n);
+        round(stream, 0, batch);
         for (int i = 0; i < steps.steps(); i++) {
             boolean inside = i >= start && i < end, opens = false;
             if (inside && store != null) {
@@ -165,6 +170,7 @@ public final class WavefrontSampler implements AutoCloseable {
                 opens = inside && !(otherNoise && i == start) || otherNoise && i == 0;
                 if (otherNoise && i == 0) {
                     kernels.initialNoise(stream, wave.address((long) batch * n), trajectory.address(), ~seed, batch, n);
+                    round(stream, batch, batch);
                 } else if (opens) {
                     copyTrajectories(stream, wave.address((long) open * batch * n), batch);
                 }
@@ -206,6 +212,13 @@ public final class WavefrontSampler implements AutoCloseable {
             }
             step(stream, step, from, 0, recorded, seed, logProbs == 0 ? 0 : logProbs + DType.F32.bytes(from), means == 0 ? 0 : means + DType.F32.bytes((long) from * n));
             step(stream, step, from, recorded, part, seed, 0, 0);
+            round(stream, from, part);
+        }
+    }
+
+    private void round(Stream stream, int from, int rows) {
+        if (rounds) {
+            kernels.roundToBf16(stream, wave.address((long) from * model.latentSize()), rows, model.latentSize());
         }
     }
 

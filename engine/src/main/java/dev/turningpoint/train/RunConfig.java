@@ -127,6 +127,9 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
         return compat == Compat.REFERENCE ? Completions.OTHER_NOISE : Completions.SHARED_NOISE;
     }
 
+    /** What the latents of a rollout are rounded to: the published code keeps them in the type of its network. */
+    public DType latents() { return compat == Compat.REFERENCE ? storage.type() : DType.F32; }
+
     /** The deterministic steps of an evaluation. */
     public StepTable evaluationSteps() { return StepTable.ode(schedule(evaluation.steps() == 0 ? sampler.steps() : evaluation.steps())); }
 

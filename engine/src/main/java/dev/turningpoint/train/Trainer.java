@@ -7,6 +7,7 @@ import dev.turningpoint.credit.ZeroAdvantages;
 import dev.turningpoint.data.KRepeat;
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.data.Prompts;
+import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.GpuException;
 import dev.turningpoint.gpu.HostMemory;
@@ -118,13 +119,13 @@ public final class Trainer implements AutoCloseable {
             steps = config.rolloutSteps();
             int trajectories = train.trajectories();
             store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize(), train.objective() == RunConfig.Objective.GRPO_GUARD));
-            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config), config.completions(), model.maxBatch()));
+            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config), config.completions(), config.latents(), model.maxBatch()));
             rollout = resources.add(new RolloutRewards(device, sampler, rewards, stream, trajectories, shape.height(), shape.width(), this::stopped));
             credit = resources.add(new CreditAssigner(device, creditKernels, config.creditOptions(), trajectories, steps.window()));
             prompts.train(0, train.promptsPerIteration());   // too few are refused now
             heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts());
             evaluationSampler = resources.add(new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
-                    Math.min(heldOut.size(), model.maxBatch()), Completions.NONE, model.maxBatch()));
+                    Math.min(heldOut.size(), model.maxBatch()), Completions.NONE, DType.F32, model.maxBatch()));
             evaluation = resources.add(new RolloutRewards(device, evaluationSampler, rewards, stream, heldOut.size(), shape.height(), shape.width(), this::stopped));
             policy = resources.add(new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
                     new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta() > 0, s.guidance()), train.microBatch(),

@@ -23,6 +23,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -81,7 +82,7 @@ class WavefrontSamplerTest {
     }
 
     static Rollout run(VelocityModel model, StepTable steps, double guidance, int[] conditions, int[] trajectories, int capacity, int maxRows, Completions completions) {
-        try (var sampler = new WavefrontSampler(device, kernels, model, steps, guidance, capacity, completions, maxRows);
+        try (var sampler = new WavefrontSampler(device, kernels, model, steps, guidance, capacity, completions, DType.F32, maxRows);
              var store = new TrajectoryStore(device, trajectories.length, steps.window(), N, false)) {
             sampler.run(stream, conditions, trajectories, SEED, store, 0);
             return new Rollout(floats(sampler.images(), sampler.branches() * trajectories.length * N), floats(store.latents().address(), (steps.window() + 1) * trajectories.length * N),
@@ -184,7 +185,7 @@ class WavefrontSamplerTest {
     void keptMeansAreThoseOfTheSteps(int maxRows) {
         StepTable steps = steps("SDE", 1, 4);
         try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64);
-             var sampler = new WavefrontSampler(device, kernels, model, steps, 1, BATCH, Completions.SHARED_NOISE, maxRows); var store = new TrajectoryStore(device, BATCH, 3, N, true)) {
+             var sampler = new WavefrontSampler(device, kernels, model, steps, 1, BATCH, Completions.SHARED_NOISE, DType.F32, maxRows); var store = new TrajectoryStore(device, BATCH, 3, N, true)) {
             Rollout plain = run(model, steps, 1, CONDITIONS, TRAJECTORIES, BATCH, 0);
             sampler.run(stream, CONDITIONS, TRAJECTORIES, SEED, store, 0);
             float[] means = floats(store.means().address(), 3 * BATCH * N), latents = floats(store.latents().address(), 4 * BATCH * N);
@@ -199,6 +200,30 @@ class WavefrontSamplerTest {
                     assertEquals(plain.logProbs[s * BATCH + b], c.logScale() * squares + c.logOffset(), 1e-5);
                 }
             }
+        }
+    }
+
+    /** As the published code keeps latents: each a bf16 value, its log-probability that of the value before rounding. */
+    @Test
+    void roundedLatentsMissTheirLogProbabilityByALittle() {
+        StepTable steps = steps("CPS", 0, 5);
+        try (GlyphModel model = TestModel.inference(device, stream, DType.F32, 64);
+             var sampler = new WavefrontSampler(device, kernels, model, steps, 1, BATCH, Completions.OTHER_NOISE, DType.BF16, 0); var store = new TrajectoryStore(device, BATCH, 5, N, false)) {
+            sampler.run(stream, CONDITIONS, TRAJECTORIES, SEED, store, 0);
+            float[] latents = floats(store.latents().address(), 6 * BATCH * N), images = floats(sampler.images(), 6 * BATCH * N), logProbs = floats(store.logProbs().address(), 5 * BATCH);
+            for (float[] values : new float[][] {latents, images}) {
+                for (float v : values) {
+                    assertEquals(0, Float.floatToRawIntBits(v) & 0xffff, v + " is a bf16 value");
+                }
+            }
+            double worst = 0;
+            for (int s = 0; s < 5; s++) {
+                float[] replayed = replay(model, steps, s, Arrays.copyOfRange(latents, s * BATCH * N, (s + 1) * BATCH * N), Arrays.copyOfRange(latents, (s + 1) * BATCH * N, (s + 2) * BATCH * N), 1);
+                for (int b = 0; b < BATCH; b++) {
+                    worst = Math.max(worst, Math.abs(replayed[b] - logProbs[s * BATCH + b]));
+                }
+            }
+            assertTrue(worst > 1e-6 && worst < 1e-2, "log-probabilities are off by up to " + worst);
         }
     }
 
@@ -240,6 +265,15 @@ class WavefrontSamplerTest {
                 assertArrayEquals(bits(whole.images), bits(split.images), "images of parts of " + maxRows);
                 assertArrayEquals(bits(whole.latents), bits(split.latents), "latents of parts of " + maxRows);
                 assertArrayEquals(bits(whole.logProbs), bits(split.logProbs), "log-probabilities of parts of " + maxRows);
+            }
+            int[] order = {3, 0, 4, 2, 1}, conditions = new int[CONDITIONS.length], trajectories = new int[BATCH];
+            for (int i = 0; i < BATCH; i++) {
+                System.arraycopy(CONDITIONS, order[i] * TOKENS, conditions, i * TOKENS, TOKENS);
+                trajectories[i] = TRAJECTORIES[order[i]];
+            }
+            Rollout shuffled = run(model, steps, guidance, conditions, trajectories, BATCH, 0);
+            for (int i = 0; i < BATCH; i++) {       // nor on the order
+                assertArrayEquals(bits(whole.of(order[i], BATCH, 6, 5)), bits(shuffled.of(i, BATCH, 6, 5)), "trajectory " + trajectories[i] + " at place " + i);
             }
             for (int i = 0; i < BATCH; i++) {       // nor on what else is in the batch
                 Rollout alone = run(model, steps, guidance, Arrays.copyOfRange(CONDITIONS, i * TOKENS, (i + 1) * TOKENS), new int[] {TRAJECTORIES[i]}, 1, 0);

@@ -193,6 +193,33 @@ class TrainerTest {
         }
     }
 
+    /** What the default does right: the published code's latents in half precision have ratios off 1 before any update. */
+    @Test
+    void publishedLatentsInHalfPrecisionMissTheRatio() throws Exception {
+        var seen = new Recorder();
+        try (Trainer t = trainer(config("compat=reference", "storage=bf16", "train.iterations=1"), Files.createTempDirectory(folder, "run"))) {
+            t.run(seen, () -> false);
+        }
+        double deviation = seen.updates.getFirst().get("ratio_deviation_max");
+        assertTrue(deviation > 1e-6 && deviation < 1e-2, "the ratio is off by " + deviation);
+    }
+
+    /** On the same weights, how rows are cut into micro-batches changes no bit of a rollout, of its advantages, or of a row's loss. */
+    @Test
+    void theMicroBatchChangesNoBitBeforeTheFirstStep() throws Exception {
+        Map<String, Double> expected = null;
+        for (int microBatch : new int[] {18, 5, 1}) {
+            var seen = new Recorder();
+            try (Trainer t = trainer(config("train.micro_batch=" + microBatch, "train.iterations=1", "train.kl_beta=0.01", "train.updates_per_iteration=1"), Files.createTempDirectory(folder, "run"))) {
+                t.run(seen, () -> false);
+            }
+            Map<String, Double> metrics = new java.util.TreeMap<>(seen.updates.getFirst());
+            metrics.remove("grad_norm");               // the sum of the gradient is rounded from micro-batch to micro-batch
+            expected = expected == null ? metrics : expected;
+            assertEquals(expected, metrics, "micro-batches of " + microBatch);
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"train.iterations=2", "sampler.window_move=random sampler.window_size=2 train.iterations=2"})
     void howMuchOfAWaveFitsInMemoryChangesNoBit(String options) throws Exception {

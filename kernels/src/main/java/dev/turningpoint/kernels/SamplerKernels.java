@@ -26,6 +26,7 @@ public final class SamplerKernels implements AutoCloseable {
     private final Kernel rowMean;
     private final Kernel initialNoise;
     private final Kernel gatherRows;
+    private final Kernel roundToBf16;
     private final Kernel flowMatchingNoise;
 
     public SamplerKernels(Device device) {
@@ -37,6 +38,7 @@ public final class SamplerKernels implements AutoCloseable {
         rowMean = module.kernel("row_mean_f32");
         initialNoise = module.kernel("initial_noise_f32");
         gatherRows = module.kernel("gather_rows_f32");
+        roundToBf16 = module.kernel("round_to_bf16_f32");
         flowMatchingNoise = module.kernel("flow_matching_noise_f32");
     }
 
@@ -103,6 +105,12 @@ public final class SamplerKernels implements AutoCloseable {
     public void gatherRows(Stream stream, long in, long row, long out, int batch, int n) {
         shape(batch, n);
         rows(gatherRows, batch, n).arg(in).arg(row).arg(out).arg(n / 4).arg(chunks(n)).launch(stream);
+    }
+
+    /** {@code x} to bf16 and back, nearest even: f32 [batch, n] with bf16 values. */
+    public void roundToBf16(Stream stream, long x, int batch, int n) {
+        shape(batch, n);
+        rows(roundToBf16, batch, n).arg(x).arg(n / 4).arg(chunks(n)).launch(stream);
     }
 
     /**

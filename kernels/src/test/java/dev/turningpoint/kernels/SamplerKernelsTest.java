@@ -248,6 +248,22 @@ class SamplerKernelsTest {
         assertArrayEquals(Case.pick(all, rows, n), on.readF32(out, rows.length * n));
     }
 
+    @Test
+    void roundsToTheNearestBf16() {
+        int n = 1028;
+        float[] x = DeviceFixture.gaussian(new Random(6), DType.F32, 3 * n, 1), expected = new float[3 * n];
+        x[0] = Float.intBitsToFloat(0x3f808000);                  // halfway: to the even neighbour below
+        x[1] = Float.intBitsToFloat(0x3f818000);                  // and above
+        for (int i = 0; i < x.length; i++) {
+            expected[i] = DeviceFixture.round(DType.BF16, x[i]);
+        }
+        long address = on.f32(x);
+        kernels.roundToBf16(on.stream, address, 3, n);
+        assertArrayEquals(expected, on.readF32(address, 3 * n));
+        assertEquals(0x3f800000, Float.floatToRawIntBits(expected[0]));
+        assertEquals(0x3f820000, Float.floatToRawIntBits(expected[1]));
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {0, 6, -4})
     void latentsThatNoVectorCoversAreRefused(int n) {

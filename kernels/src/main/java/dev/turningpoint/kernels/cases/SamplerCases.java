@@ -49,6 +49,7 @@ final class SamplerCases {
             }
             cases.add(initialNoise(s));
             cases.add(gatherRows(s));
+            cases.add(roundToBf16(s));
             cases.add(flowMatchingNoise(s));
         }
     }
@@ -114,6 +115,12 @@ final class SamplerCases {
         var out = c.write("out", F32, s.elements(), EXACT);
         return c.launches("gather_rows_f32", List.of(in, row), List.of(out))
                 .by((k, stream, at) -> k.gatherRows(stream, at.of(in), at.of(row), at.of(out), s.batch, s.n));
+    }
+
+    private static KernelCase roundToBf16(Shape s) {
+        Builder<SamplerKernels> c = SAMPLER.of("round_to_bf16_f32", s);
+        var x = c.update("x", F32, s.elements(), Fill.gaussian(1), EXACT);
+        return c.launches("round_to_bf16_f32", List.of(x), List.of(x)).by((k, stream, at) -> k.roundToBf16(stream, at.of(x), s.batch, s.n));
     }
 
     private static KernelCase flowMatchingNoise(Shape s) {
