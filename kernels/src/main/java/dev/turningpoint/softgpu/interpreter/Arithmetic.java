@@ -168,7 +168,8 @@ final class Arithmetic {
         Operand first = i.operand(0), second = null;
         if (first instanceof Operand.Pair p) { first = p.first(); second = p.second(); }
         Register yes = Operands.target(first), no = second == null ? null : Operands.target(second);
-        long truth = i.is("setp") ? 1 : types.get(0) == PtxType.F32 ? Float.floatToRawIntBits(1f) : 0xffffffffL;
+        PtxType result = types.get(0);
+        long truth = i.is("setp") ? 1 : result.isFloat() ? Rounding.bits(1, result) : Operands.mask(result.bytes());
         long[] with = new long[32];
         return (w, lanes) -> {
             long[] x = a.of(w), y = b.of(w);

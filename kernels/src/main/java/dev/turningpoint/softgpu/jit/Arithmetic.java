@@ -159,8 +159,8 @@ final class Arithmetic {
         }
         if (!predicate) {
             PtxType d = types.get(0);
-            String y = d == PtxType.F32 ? "float" : "i32";
-            put(ir.select(y, vec, r, y.equals("float") ? Ir.constant("float", vec, 1.0) : constant("i32", -1), constant(y, 0)), y);
+            String y = natural(d), truth = d == PtxType.F32 ? Ir.constant(y, vec, 1.0) : constant(y, d == PtxType.F16 ? 0x3c00 : d == PtxType.BF16 ? 0x3f80 : -1);
+            put(ir.select(y, vec, r, truth, constant(y, 0)), y);
         } else if (i.operand(0) instanceof Operand.Pair p) {
             if (no == null) no = op("xor", "i1", r, constant("i1", 1));
             k.write(p.first(), r, "i1", vec, shape);

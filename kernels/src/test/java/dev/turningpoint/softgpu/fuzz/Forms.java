@@ -69,7 +69,7 @@ final class Forms {
         "cvt.rn.relu.f16x2.f32 vff", "cvt.rz.f16x2.f32 vff", "add.bf16 ggg", "sub.bf16 ggg", "mul.bf16 ggg", "add.bf16x2 www", "sub.bf16x2 www", "mul.bf16x2 www",
         "max.bf16x2 www", "min.NaN.bf16 ggg", "min.NaN.f16x2 vvv", "max.f16x2 vvv", "fma.rn.relu.bf16x2 wwww", "fma.rn.sat.f16x2 vvvv", "add.sat.f16x2 vvv",
         "add.rn.f16 hhh", "mul.rn.f16 hhh", "max.NaN.f16 hhh", "min.NaN.bf16x2 www", "set.eq.f16x2.f16x2 vvv", "set.geu.u32.f16x2 rvv", "set.ne.u32.f16x2 rvv",
-        "set.lt.u32.bf16x2 rww", "set.gt.bf16x2.bf16x2 www", "setp.lt.f16x2 p|Pvv", "setp.neu.f16x2 p|Pvv", "setp.ge.bf16x2 p|Pww", "set.lt.f16.f16 hhh",
+        "set.lt.u32.bf16x2 rww", "set.gt.bf16x2.bf16x2 www", "setp.lt.f16x2 p|Pvv", "setp.neu.f16x2 p|Pvv", "setp.ge.bf16x2 p|Pww", "set.lt.f16.f16 hhh", "set.ge.bf16.f32 gff", "set.ne.s16.f16 ehh", "set.gt.u16.bf16 egg", "set.le.f16.s32 hrr",
         "set.gtu.u32.f16 rhh", "cvt.rna.tf32.f32 tf;mov.b32 ft", "cvt.rn.tf32.f32 tf;mov.b32 ft", "cvt.rn.satfinite.e4m3x2.f32 eff",
         "cvt.rn.satfinite.e5m2x2.f32 eff", "cvt.rn.satfinite.relu.e4m3x2.f32 eff", "cvt.rn.satfinite.e4m3x2.f16x2 ev", "cvt.rn.satfinite.e5m2x2.f16x2 ev",
         "cvt.rn.f16x2.e4m3x2 ve", "cvt.rn.f16x2.e5m2x2 ve", "cvt.rn.relu.f16x2.e4m3x2 ve", "add.u64 qqq", "mov.s32 rr", "cvt.rm.f32.u32 fr", "cvt.rp.f32.u64 fq",

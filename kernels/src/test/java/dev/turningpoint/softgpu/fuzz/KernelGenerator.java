@@ -50,8 +50,8 @@ final class KernelGenerator {
     private static final String[] COMPARE_FLOAT = {"eq", "ne", "lt", "le", "gt", "ge", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
     private static final String[] COMPARE = {"eq", "ne", "lt", "le", "gt", "ge"};
     private static final int PREDICATES = 4, CELL_BYTES = 64, READ_MASK = 63;
-    private static final int[][] BLOCKS = {{32, 1}, {32, 1}, {64, 1}, {64, 1}, {32, 2}, {96, 1}, {8, 4}, {16, 4}, {45, 1}, {17, 1}, {16, 3}, {5, 7}};
-    private static final int[] SIZES = {1, 1, 2, 2, 2, 3, 3, 3, 4, 5};   // statements of a part at most: most kernels are small, since LLVM takes its time for each line
+    private static final int[][] BLOCKS = {{32, 1}, {32, 1}, {32, 1}, {64, 1}, {64, 1}, {64, 1}, {32, 2}, {96, 1}, {8, 4}, {16, 4}, {4, 8}, {128, 1}, {45, 1}, {17, 1}, {16, 3}, {5, 7}};
+    private static final int[] SIZES = {1, 1, 1, 2, 2, 2, 3, 3, 4, 5};   // statements of a part at most: most kernels are small, since LLVM takes its time for each line
 
     /** Operations on a counter that several threads do in any order. */
     static final String[] SUMS = {"add.u32", "min.s32", "max.u32", "and.b32", "or.b32", "xor.b32", "max.s32", "min.u32"};
@@ -239,10 +239,10 @@ final class KernelGenerator {
     private String module() {
         for (int parts = 1 + random.nextInt(6) / 5; parts > 0; parts--) {
             statements(1 + random.nextInt(random.nextInt(40) == 0 ? 24 : SIZES[random.nextInt(SIZES.length)]), 0);
-            switch (random.nextInt(20)) {
+            switch (random.nextInt(24)) {
                 case 0 -> uniformLoop();
                 case 1 -> uniformBranch();
-                case 2, 3, 4, 5, 6, 7, 8, 9, 10 -> exchanges.any();
+                case 2, 3, 4, 5, 6, 7, 8, 9 -> exchanges.any();
                 default -> { }
             }
         }

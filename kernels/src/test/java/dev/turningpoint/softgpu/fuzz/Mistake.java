@@ -35,7 +35,11 @@ enum Mistake {
     BARRIER_DOES_NOT_SAVE("  store <32 x float> %t\\d+, ptr %t\\d+, align 64\\n", ""),
     REGISTER_LOST("store <32 x double> %t\\d+, ptr (%R\\d+)", "store <32 x double> zeroinitializer, ptr $1"),
     REDUCED_WITH_ANOTHER_OPERATION("@llvm\\.vector\\.reduce\\.smin\\.", "@llvm.vector.reduce.smax."),
-    SIGNED_ATOMIC("atomicrmw umax", "atomicrmw max");
+    SIGNED_ATOMIC("atomicrmw umax", "atomicrmw max"),
+    CARRY_LOST("(%t\\d+) = zext <32 x i1> %t\\d+ to <32 x i32>\\n  (%t\\d+) = add <32 x i32> (%t\\d+), \\1\\n", "$2 = add <32 x i32> $3, zeroinitializer\n"),
+    BARRIER_OPENED_BY_ONE_WARP("%enough = icmp sge i32 %arrived, %need", "%enough = icmp sge i32 %arrived, 32"),
+    TILES_TAKEN_FOR_ONE("(%c\\d+) = icmp ne <32 x i32> %b\\d+, zeroinitializer", "$1 = icmp eq <32 x i32> zeroinitializer, zeroinitializer"),
+    PRODUCTS_NOT_SUMMED("(dpbf16ps\\.512\\(<16 x float>) %t\\d+|(@llvm\\.fma\\.v(?:16|8)f32\\(<(?:16|8) x float> [^,]+, <(?:16|8) x float> [^,]+, <(?:16|8) x float>) %\\w+", "$1$2 zeroinitializer");
 
     private final String[] rightAndWrong;
 

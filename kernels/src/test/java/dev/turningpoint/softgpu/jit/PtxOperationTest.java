@@ -143,6 +143,17 @@ class PtxOperationTest {
         }
     }
 
+    /** What {@code set} writes fills its type and no more. */
+    @ParameterizedTest
+    @CsvSource({"f16.s32, 3c00", "bf16.s32, 3f80", "u16.f32, ffff", "s16.u32, ffff"})
+    void aTestFillsItsType(String types, String truth) {
+        var in = new long[3][N];
+        for (int n = 0; n < N; n++) { in[0][n] = n % 3; in[1][n] = n % 2; }
+        String a = types.endsWith("f32") ? "%f1, %f2" : "%r1, %r2", body = ".reg .b16 %s<2>; mov.b16 %s1, 0; set.lt." + types + " %s0, " + a + "; mov.b32 %r4, {%s0, %s1}; cvt.u64.u32 %q7, %r4;";
+        for (long[] out : everywhere(body, in))
+            for (int n = 0; n < N; n++) assertEquals(n % 3 < n % 2 ? Long.parseLong(truth, 16) : 0, out[n], types);
+    }
+
     /** Half way between two bfloat16, and what decides is too small for a double beside it. */
     @Test
     void aFusedProductOfBfloat16RoundsOnce() {
