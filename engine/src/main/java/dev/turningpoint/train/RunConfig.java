@@ -414,7 +414,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
 
     /**
      * @param source {@code generated}: random words of the model's alphabet; {@code file}: one prompt a line
-     * @param path   of that file, seen from the working directory
+     * @param path   of that file or of its folder, seen from the working directory
      */
     public record Data(Source source, String path) {}
 

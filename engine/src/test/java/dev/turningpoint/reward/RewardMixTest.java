@@ -275,4 +275,10 @@ class RewardMixTest {
         assertEquals("reward.terms.x.options.factor must be 0.0 to 10.0, is 11", assertThrows(RewardException.class,
                 () -> new RewardSettings("reward.terms.x.options", Map.of("factor", "11"), s -> {}).create("test-brightness")).getMessage());
     }
+
+    @Test
+    void everyKindIsDocumented() throws java.io.IOException {
+        String text = java.nio.file.Files.readString(java.nio.file.Path.of("docs/rewards.md"));
+        for (String kind : RewardFactory.kinds()) assertEquals(!kind.startsWith("test-"), text.contains("| `" + kind + "` |"), kind);
+    }
 }
