@@ -26,6 +26,7 @@ final class GrpoPeers {
             for (String type : List.of("f32", "bf16")) {
                 cases.add(Case.of("GRPO loss and gradient", "grpo.grpo_loss_" + type + "." + size, ELEMENTWISE, in -> loss(in, false)));
                 cases.add(Case.of("GRPO loss and gradient, guidance and KL", "grpo.grpo_loss_guided_kl_" + type + "." + size, ELEMENTWISE, in -> loss(in, true)));
+                cases.add(Case.of("GRPO-Guard loss and gradient", "grpo.grpo_loss_normalized_" + type + "." + size, ELEMENTWISE, GrpoPeers::normalizedLoss));
             }
         }
     }
@@ -60,6 +61,32 @@ final class GrpoPeers {
             Tensor[] gradients = Torch.gradients(outputs, new Tensor[] {v, u}, ones);
             return new Tensor[] {gradients[0], gradients[1], ratio};
         }), names).part("stats", t -> t.view(batch, 8).select(1, 1));
+    }
+
+    /** GRPO-Guard on an SDE step: the ratio without the drift of its mean and scaled by the spread, the loss over -dt. */
+    private static Eager normalizedLoss(Inputs in) {
+        int batch = in.dimension("batch"), n = in.dimension("n");
+        var table = new double[16];
+        for (int i = 0; i < 2; i++) {
+            double s = SIGMA[i], dt = SIGMA_NEXT[i] - s, std = NOISE_LEVEL * Math.sqrt(s / (1 - s)), spread = std * Math.sqrt(-dt);
+            double[] step = {1 + std * std * dt / (2 * s), (1 + std * std * (1 - s) / (2 * s)) * dt, spread, -1 / (2 * spread * spread), -Math.log(spread) - Math.log(Math.sqrt(2 * Math.PI)), 0,
+                spread, -1 / dt};
+            System.arraycopy(step, 0, table, 8 * i, 8);
+        }
+        in.write("steps", table);
+        Tensor x = in.tensor("x", batch, n), next = in.tensor("xNext", batch, n), rolloutMean = in.tensor("rolloutMean", batch, n);
+        Tensor old = in.tensor("oldLogProb", batch), advantage = f32(in.tensor("advantage", batch));
+        Tensor sigma = Torch.column(SIGMA, batch), sigmaNext = Torch.column(SIGMA_NEXT, batch);
+        Tensor v = Torch.leaf(in.tensor("v", batch, n));
+        var ones = torch.ones(1).squeeze();
+        return Eager.of(() -> Torch.recorded(() -> {
+            Tensor[] step = SamplerPeers.sdeStep(x, v, null, next, sigma, sigmaNext);
+            Tensor duration = sigma.sub(sigmaNext).squeeze(1), spread = times(sigma.div(Torch.from(1, sigma)).sqrt(), NOISE_LEVEL).squeeze(1).mul(duration.sqrt());
+            Tensor drift = step[2].sub(rolloutMean).square().mean(1).div(times(spread.square(), 2));
+            Tensor ratio = step[1].sub(old).add(drift).mul(spread).exp(), a = clamp(advantage, -ADVANTAGE_LIMIT, ADVANTAGE_LIMIT);
+            Tensor loss = torch.maximum(a.neg().mul(ratio), a.neg().mul(clamp(ratio, 1 - CLIP, 1 + CLIP))).div(duration).mean();
+            return new Tensor[] {Torch.gradients(new Tensor[] {loss}, new Tensor[] {v}, ones)[0], ratio};
+        }), "gradV", "stats").part("stats", t -> t.view(batch, 8).select(1, 1));
     }
 
     private static Tensor clamp(Tensor t, double low, double high) {

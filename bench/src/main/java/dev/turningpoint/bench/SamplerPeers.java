@@ -6,6 +6,7 @@ import static dev.turningpoint.bench.Torch.from;
 import static dev.turningpoint.bench.Torch.plus;
 import static dev.turningpoint.bench.Torch.times;
 
+import dev.turningpoint.gpu.DType;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Scalar;
@@ -33,6 +34,7 @@ final class SamplerPeers {
                 cases.add(Case.of("log-probability replayed, SDE", "sampler.replay_log_prob_" + of, ELEMENTWISE, SamplerPeers::replay));
             }
             cases.add(Case.of("gather rows", "sampler.gather_rows_f32." + size, ELEMENTWISE, SamplerPeers::gatherRows).because(Case.ONE_PASS));
+            cases.add(Case.of("latents to bf16 and back", "sampler.round_to_bf16_f32." + size, ELEMENTWISE, SamplerPeers::roundToBf16).because(Case.ONE_PASS));
         }
         for (String size : List.of("glyph", "sd35")) {
             for (String type : List.of("f32", "bf16")) {
@@ -146,6 +148,11 @@ final class SamplerPeers {
         int batch = in.dimension("batch"), n = in.dimension("n");
         Tensor all = in.tensor("in", -1, n), row = in.tensor("row", batch);
         return Eager.of(() -> all.index_select(0, row), "out");
+    }
+
+    private static Eager roundToBf16(Inputs in) {
+        Tensor x = in.tensor("x", -1);
+        return Eager.of(() -> f32(x.to(Torch.scalarType(DType.BF16))), "x");
     }
 
     private static Eager flowMatchingNoise(Inputs in) {
