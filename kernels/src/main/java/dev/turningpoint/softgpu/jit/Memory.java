@@ -104,7 +104,13 @@ final class Memory {
     // ---- runs
 
     /** The elements all lanes touch, as runs of neighbours; {@code index[lane * width + component]} counts through the runs. */
-    private record Runs(long[] start, int[] length, int[] index, int total, boolean oneToOne) {}
+    private record Runs(long[] start, int[] length, int[] index, int total, boolean oneToOne) {
+        /** Whether each element follows the one before it, lane by lane. */
+        boolean inOrder() {
+            for (int e = 0; e < index.length; e++) if (index[e] != e) return false;
+            return start.length == 1;
+        }
+    }
 
     /** @param gap bytes between neighbours that a run may bridge; null if runs do not cover the pattern well */
     private static Runs runs(long[] pattern, int bytes, int width, int gap) {
@@ -160,6 +166,48 @@ final class Memory {
         loadInto(i, p, y, t.bytes(), to.size(), invariant, i.has("volatile") || i.has("relaxed") || i.has("acquire"), (j, v, vec) -> put(to.get(j), v, t, y, vec));
     }
 
+    /**
+     * Four neighbours of 4 bytes a lane, lanes one after the other, are taken apart in two steps of half a vector, {@code xyzw xyzw ..} to {@code x x .. y y ..} and {@code z z .. w w ..} to
+     * {@code x x ..}. Asked for in one, LLVM makes one step more of it.
+     */
+    private void loadQuads(String how, String y, String tail, Place p, Component out) {
+        var component = new String[4][2];   // of the lanes 0 to 15 and 16 to 31
+        for (int half = 0; half < 2; half++) {
+            var pairs = new String[2][2];   // xy or zw; of the lower or upper 8 lanes
+            for (int q = 0; q < 2; q++) {
+                var in = new String[2];
+                for (int i = 0; i < 2; i++) in[i] = ir.temp(how + "<16 x " + y + ">, ptr " + pointer(p, 256 * half + 128 * q + 64 * i) + ", align 4" + tail);
+                for (int c = 0; c < 2; c++) {
+                    int first = 2 * c;
+                    pairs[c][q] = ir.shuffle(y, 16, in[0], in[1], 16, e -> e % 8 * 4 + first + e / 8);
+                }
+            }
+            for (int c = 0; c < 4; c++) {
+                int from = c % 2 * 8;
+                component[c][half] = ir.shuffle(y, 16, pairs[c / 2][0], pairs[c / 2][1], 16, e -> e < 8 ? from + e : 16 + from + e - 8);
+            }
+        }
+        for (int c = 0; c < 4; c++) out.put(c, ir.concat(y, List.of(component[c]), List.of(16, 16)), true);
+    }
+
+    /** The reverse of {@link #loadQuads}. */
+    private void storeQuads(String y, Place p, List<String> values) {
+        for (int half = 0; half < 2; half++) {
+            int base = 16 * half;
+            var component = new String[4];
+            for (int c = 0; c < 4; c++) component[c] = ir.shuffle(y, 32, values.get(c), null, 16, e -> base + e);
+            for (int q = 0; q < 2; q++) {   // 8 lanes
+                int lane = 8 * q;
+                String xy = ir.shuffle(y, 16, component[0], component[1], 16, e -> lane + e / 2 + e % 2 * 16), zw = ir.shuffle(y, 16, component[2], component[3], 16, e -> lane + e / 2 + e % 2 * 16);
+                for (int i = 0; i < 2; i++) {
+                    int from = 8 * i;
+                    String v = ir.shuffle(y, 16, xy, zw, 16, e -> from + e / 4 * 2 + e % 2 + (e % 4 < 2 ? 0 : 16));
+                    ir.line("store <16 x " + y + "> " + v + ", ptr " + pointer(p, 256 * half + 128 * q + 64 * i) + ", align 4");
+                }
+            }
+        }
+    }
+
     private interface Component { void put(int j, String v, boolean vec); }
 
     /** A loaded value into its register, extended by its own sign. */
@@ -186,6 +234,10 @@ final class Memory {
         }
         if (!p.shape.isVarying()) {
             Runs runs = runs(p.shape.pattern(), bytes, width, GAP_BYTES);
+            if (runs != null && mask == null && bytes == 4 && width == 4 && runs.inOrder()) {
+                loadQuads(how, y, tail, p, out);
+                return;
+            }
             if (runs != null && masked(runs, bytes, width, mask)) {
                 var parts = new ArrayList<String>();
                 var lengths = new ArrayList<Integer>();
@@ -307,6 +359,10 @@ final class Memory {
         if (!p.shape.isVarying()) {
             Runs runs = runs(p.shape.pattern(), bytes, width, 0);
             if (runs != null && masked(runs, bytes, width, mask)) {
+                if (mask == null && bytes == 4 && width == 4 && runs.inOrder()) {
+                    storeQuads(y, p, values);
+                    return;
+                }
                 String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
                 int[] source = new int[runs.total];   // which element of `all` goes where; of several lanes the last
                 for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) source[runs.index[l * width + j]] = j * 32 + l;
