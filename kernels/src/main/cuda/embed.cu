@@ -8,34 +8,75 @@ namespace {
 //
 //   images [batch, channels, height, width] Image;  tokens [batch, height / p * width / p, channels * p * p] Token
 //
-// Traffic: reads and writes every value once.
-// Uncoalesced, patchify, unpatchify: p neighbours of a row of pixels (with channelsLast one) are neighbours in a token, the next ones lie a token further. The rest of a sector is
-//          the patch's other rows, which the block's other warps do at about the same time: the caches make whole sectors of them.
-// Shared by blocks, patchify, unpatchify: where the 4 rows of a block are not the rows of whole tokens, two blocks ask for the same sectors. With p = 4 they are.
-// Launch:  grid ceil(batch * channels * height / 4), 4 warps: a warp does one row of pixels, 32 at a time, so that only the pixel's place in its patch
-//          differs between lanes. With the patch (and for one channel the token) known at compile time that place is a constant of the lane.
-template <int PATCH, bool FORWARD, typename Image, typename Token>
-__device__ __forceinline__ void pixel_row(Image* image, Token* token, int width, int patch, int features, int stride) {
-    const int p = PATCH ? PATCH : patch, f = PATCH ? PATCH * PATCH : features, s = PATCH ? 1 : stride;
-    for_columns(width, [&](int x) {
-        const int at = x / p * f + x % p * s;
-        if constexpr (FORWARD) store1(token, at, load1(image, x));
-        else store1(image, x, load1(token, at));
-    });
+// Traffic: reads and writes every value once, rows of pixels and whole tokens alike in their order; between them lies a tile in shared memory.
+// Shared by blocks, patchify, unpatchify: where a row of pixels or a block's tokens do not begin with a sector, two blocks ask for the same one.
+// Bank conflicts, patchify, unpatchify: where the channels are no power of two, some lanes' places in the tile are in one bank. With 16 channels of 2 x 2 they are not.
+// Launch:  grid (ceil(width / p / across), height / p, batch), 4 warps: a block does `across` neighbouring tokens, of which the tile holds all channels' pixels,
+//          [p, channels, across * p + padding] f32. The host chooses across for a tile of about 2048 values, and the padding.
+struct Patches {
+    int channels, height, width, patch, across, stride;  // stride: from one row of the tile to the next
+    unsigned perPatch, perChannels;                      // ceil(2^32 / divisor) of patch and of channels, for dividing by multiplication
+    int channelsLast;
+};
+
+__device__ __forceinline__ int divide(int n, unsigned reciprocal) { return reciprocal ? __umulhi(n, reciprocal) : n; }  // 2^32 / 1 wraps to 0
+
+// Where the value at place f of a block's first token is in the tile.
+__device__ __forceinline__ int place_in_tile(const Patches& s, int f) {
+    const int a = divide(f, s.channelsLast ? s.perChannels : s.perPatch);             // (row, column) or (channel, row)
+    const int inner = f - a * (s.channelsLast ? s.channels : s.patch);                // channel or column
+    const int b = divide(a, s.perPatch), middle = a - b * s.patch;                  // row or channel; column or row
+    const int row = s.channelsLast ? b : middle, column = s.channelsLast ? middle : inner, channel = s.channelsLast ? inner : b;
+    return (row * s.channels + channel) * s.stride + column;
 }
 
 template <bool FORWARD, typename Image, typename Token>
-__device__ __forceinline__ void patches(Image* __restrict__ images, Token* __restrict__ tokens, int imageRows, int channels, int height, int width,
-                                        int patch, int channelsLast) {
-    const int row = blockIdx.x * 4 + (threadIdx.x >> 5);
-    if (row >= imageRows) return;
-    const int plane = row / height, y = row - plane * height, sample = plane / channels, channel = plane - sample * channels;
-    const int across = width / patch, features = channels * patch * patch, rowInPatch = y % patch;
-    images += (long)row * width;
-    tokens += ((long)sample * (height / patch) + y / patch) * across * features
-            + (channelsLast ? rowInPatch * patch * channels + channel : (channel * patch + rowInPatch) * patch);
-    if (patch == 4 && channels == 1) pixel_row<4, FORWARD>(images, tokens, width, patch, features, 1);
-    else pixel_row<0, FORWARD>(images, tokens, width, patch, features, channelsLast ? channels : 1);
+__device__ __forceinline__ void patches(Image* __restrict__ images, Token* __restrict__ tokens, Patches s) {
+    extern __shared__ float tile[];
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, features = s.channels * s.patch * s.patch, tokensAcross = s.width / s.patch;
+    const int first = blockIdx.x * s.across, across = min(s.across, tokensAcross - first), y = blockIdx.y * s.patch;
+    images += ((long)blockIdx.z * s.channels * s.height + y) * s.width + first * s.patch;
+    tokens += (((long)blockIdx.z * gridDim.y + blockIdx.y) * tokensAcross + first) * features;
+    if (s.patch == 4 && s.channels == 1) {  // known when it is compiled, each lane's place in a token is a constant: no tile
+        Image* pixels = images + (long)warp * s.width;
+        const int place = warp * 4 + lane / 4 * 16 + lane % 4;
+        for_columns(across * 4, [&](int x) {
+            const int at = (x - lane) * 4 + place;
+            if constexpr (FORWARD) store1(tokens, at, load1(pixels, x));
+            else store1(pixels, x, load1(tokens, at));
+        });
+        return;
+    }
+    const auto each_row = [&](auto f) {
+        #pragma unroll 1
+        for (int r = 0; r < s.patch; r++)
+            #pragma unroll 1
+            for (int c = warp; c < s.channels; c += 4) {
+                Image* pixels = images + ((long)c * s.height + r) * s.width;
+                float* row = tile + (r * s.channels + c) * s.stride;
+                for_columns(across * s.patch, [&](int x) { f(pixels, row, x); });
+            }
+    };
+    const auto each_token = [&](auto f) {
+        const auto places = [&](int i) {
+            float* at = tile + place_in_tile(s, i);
+            #pragma unroll 2
+            for (int t = warp; t < across; t += 4) f(at + t * s.patch, t * features + i);
+        };
+        const int whole = features & ~31;
+        #pragma unroll 1
+        for (int i = 0; i < whole; i += 32) places(i + lane);
+        if (whole + lane < features) places(whole + lane);
+    };
+    if constexpr (FORWARD) {
+        each_row([&](Image* pixels, float* row, int x) { row[x] = load1(pixels, x); });
+        __syncthreads();
+        each_token([&](const float* at, int i) { store1(tokens, i, *at); });
+    } else {
+        each_token([&](float* at, int i) { *at = load1(tokens, i); });
+        __syncthreads();
+        each_row([&](Image* pixels, const float* row, int x) { store1(pixels, x, row[x]); });
+    }
 }
 
 // 2^x for -126 < x < 126 to about one unit in the last place: the nearest integer goes to the exponent, the rest through the Taylor series.
@@ -187,14 +228,14 @@ extern "C" __global__ void __launch_bounds__(128) token_embedding_gradient(const
     dTable[(long)id * width + c] += sum;
 }
 
-#define PATCHES(Image, Token, suffix)                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(128) patchify_##suffix(const Image* __restrict__ images, Token* __restrict__ tokens, int imageRows,      \
-                                                                        int channels, int height, int width, int patch, int channelsLast) {               \
-        patches<true>(images, tokens, imageRows, channels, height, width, patch, channelsLast);                                                           \
-    }                                                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(128) unpatchify_##suffix(Image* __restrict__ images, const Token* __restrict__ tokens, int imageRows,    \
-                                                                          int channels, int height, int width, int patch, int channelsLast) {             \
-        patches<false>(images, tokens, imageRows, channels, height, width, patch, channelsLast);                                                          \
+#define PATCHES(Image, Token, suffix)                                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(128) patchify_##suffix(const Image* __restrict__ images, Token* __restrict__ tokens, int channels,         \
+            int height, int width, int patch, int across, int stride, unsigned perPatch, unsigned perChannels, int channelsLast) {                          \
+        patches<true>(images, tokens, {channels, height, width, patch, across, stride, perPatch, perChannels, channelsLast});                               \
+    }                                                                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(128) unpatchify_##suffix(Image* __restrict__ images, const Token* __restrict__ tokens, int channels,       \
+            int height, int width, int patch, int across, int stride, unsigned perPatch, unsigned perChannels, int channelsLast) {                          \
+        patches<false>(images, tokens, {channels, height, width, patch, across, stride, perPatch, perChannels, channelsLast});                              \
     }
 
 PATCHES(float, float, f32_f32)
