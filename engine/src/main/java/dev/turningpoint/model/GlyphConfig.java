@@ -21,9 +21,6 @@ public record GlyphConfig(int height, int width, int patch, int dim, int depth, 
     /** Width of the timestep sinusoid. */
     public static final int TIMESTEP_FEATURES = 128;
 
-    /** Epsilon of every normalisation. */
-    public static final float EPS = 1e-6f;
-
     public GlyphConfig {
         require(height > 0 && width > 0 && patch > 0 && height % patch == 0 && width % patch == 0,
                 "the image (" + height + " x " + width + ") must be a multiple of the patch (" + patch + ")");
@@ -59,6 +56,11 @@ public record GlyphConfig(int height, int width, int patch, int dim, int depth, 
     /** Elements of one latent. */
     public int latentSize() {
         return height * width;
+    }
+
+    /** Sizes of its blocks. */
+    BlockShape block() {
+        return new BlockShape(dim, heads, headDim(), headDim(), hidden(), imageTokens(), tokens);
     }
 
     private static void require(boolean condition, String message) {

@@ -1,6 +1,6 @@
 package dev.turningpoint.model;
 
-import static dev.turningpoint.model.Activations.orZero;
+import static dev.turningpoint.model.BlockActivations.orZero;
 
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
@@ -125,7 +125,8 @@ public final class GlyphModel implements TrainableVelocity {
             output = linear(device, "proj_out", type, ni, backward);
             blocks = new JointBlock[config.depth()];
             for (int i = 0; i < blocks.length; i++) {
-                blocks[i] = new JointBlock(device, kernels, parameters, weights, i, linears, backward);
+                blocks[i] = new JointBlock(kernels, parameters, weights, config.block(), GlyphWeights.block(i), new JointBlock.Kind(weights.isLast(i), false, false, true),
+                        (name, tokens) -> linear(device, name, type, tokens, backward), null);
             }
             finalModulation = weights.modulationOffset("norm_out.linear");
 
@@ -166,7 +167,7 @@ public final class GlyphModel implements TrainableVelocity {
         linears.forEach((name, linear) -> {
             if (isAdapted(name, lora)) {
                 long tokens = linear.rowsPerSample();
-                linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(),
+                linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(), 0,
                         trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank()),
                         rolloutMemory.tensor(name + " low-rank", type, maxBatch * tokens, lora.rank()),
                         trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank())));
@@ -258,7 +259,7 @@ public final class GlyphModel implements TrainableVelocity {
         }
 
         kernels.norm().adaptiveLayerNorm(stream, type, a.result.address(), a.modulation.address(finalModulation), a.modulation.address(finalModulation + d), weights.modulationSize(),
-                a.resultNormed.address(), orZero(a.resultStats), imageRows, d, ni, GlyphConfig.EPS);
+                a.resultNormed.address(), orZero(a.resultStats), imageRows, d, ni, BlockShape.EPS);
         output.forward(stream, a.resultNormed.address(), a.outPatches.address(), imageRows, pass);
         kernels.embed().unpatchify(stream, type, a.outPatches.address(), type, velocity, batch, 1, config.height(), config.width(), config.patch(), false);
     }
@@ -278,10 +279,10 @@ public final class GlyphModel implements TrainableVelocity {
         int ni = config.imageTokens();
         int imageRows = batch * ni;
         int textRows = batch * config.tokens();
-        long partials = g.partials.address();
-        long dImage = g.image.residual().address();
-        long dText = g.text.residual().address();
-        long narrow = g.image.narrow().address();
+        long partials = g.block.partials().address();
+        long dImage = g.block.image().residual().address();
+        long dText = g.block.text().residual().address();
+        long narrow = g.block.image().narrow().address();
 
         kernels.embed().patchify(stream, type, velocityGradient, type, g.outPatches.address(), batch, 1, config.height(), config.width(), config.patch(), false);
         output.backwardWeight(stream, a.resultNormed.address(), g.outPatches.address(), partials, imageRows);
@@ -292,7 +293,7 @@ public final class GlyphModel implements TrainableVelocity {
                 dImage, g.modulation.address(finalModulation), g.modulation.address(finalModulation + d), imageRows, d, ni);
 
         for (int i = blocks.length - 1; i >= 0; i--) {
-            blocks[i].backward(stream, a.blocks[i], a.modulation, g, batch);
+            blocks[i].backward(stream, a.blocks[i], a.modulation, g.block, batch, i > 0 || trains == Trains.EVERYTHING);
         }
         if (trains == Trains.EVERYTHING) {
             backwardEmbeddings(stream, a, g, dImage, dText, batch);
@@ -302,7 +303,7 @@ public final class GlyphModel implements TrainableVelocity {
     private void backwardEmbeddings(Stream stream, Activations a, Gradients g, long dImage, long dText, int batch) {
         int d = config.dim();
         int ni = config.imageTokens();
-        long partials = g.partials.address();
+        long partials = g.block.partials().address();
         long dCondition = g.condition.address();
         long dTime = g.time.address();
         long modulation = g.modulationStored.address();
@@ -322,8 +323,8 @@ public final class GlyphModel implements TrainableVelocity {
         kernels.embed().tokenEmbeddingGradient(stream, trainedConditions, dText, gradient("context_embedder.weight"), batch, config.tokens(), d, config.vocabulary());
         kernels.embed().positionGradient(stream, dText, gradient("context_embedder.pos_embed"), batch, config.tokens() * d);
         kernels.embed().positionGradient(stream, dImage, gradient("pos_embed.pos_embed"), batch, ni * d);
-        long stored = g.image.stored().address();
-        if (g.image.stored() != g.image.residual()) {
+        long stored = g.block.image().stored().address();
+        if (g.block.image().stored() != g.block.image().residual()) {
             kernels.mlp().cast(stream, DType.F32, dImage, type, stored, (long) batch * ni * d);
         }
         patchEmbed.backwardWeight(stream, a.patches.address(), stored, partials, batch * ni);

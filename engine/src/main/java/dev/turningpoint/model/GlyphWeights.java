@@ -16,7 +16,7 @@ import java.util.random.RandomGeneratorFactory;
  * <p>All modulation layers ({@code norm1.linear}, {@code norm1_context.linear}, {@code norm_out.linear}) read the same conditioning vector; their weights are
  * neighbours, so that the forward sees one matrix {@link #modulation} of {@link #modulationSize} rows.
  */
-public final class GlyphWeights {
+public final class GlyphWeights implements TransformerWeights {
     /** Modulation chunks of a stream's block: shift, scale, gate for attention, then for the feed-forward. */
     static final int CHUNKS = 6;
     /** Of a stream without output, and of the last normalisation: shift, scale. */
@@ -26,7 +26,6 @@ public final class GlyphWeights {
     private final ParameterLayout layout = new ParameterLayout();
     private final Slot modulationWeight;
     private final Slot modulationBias;
-    private final int modulationSize;
 
     public GlyphWeights(GlyphConfig config) {
         this.config = config;
@@ -49,23 +48,8 @@ public final class GlyphWeights {
         }
         modulations.add("norm_out.linear");
         chunks.add(LAST_CHUNKS);
-        int rows = 0;
-        for (int i = 0; i < modulations.size(); i++) {
-            layout.add(modulations.get(i) + ".weight", (long) chunks.get(i) * d, d);
-            rows += chunks.get(i) * d;
-        }
-        for (int i = 0; i < modulations.size(); i++) {
-            layout.add(modulations.get(i) + ".bias", (long) chunks.get(i) * d);
-        }
-        modulationSize = rows;
-        modulationWeight = new Slot("modulation.weight", layout.slot(modulations.getFirst() + ".weight").offset(), new long[] {rows, d});
-        modulationBias = new Slot("modulation.bias", layout.slot(modulations.getFirst() + ".bias").offset(), new long[] {rows});
-        Slot lastWeight = layout.slot("norm_out.linear.weight");
-        Slot lastBias = layout.slot("norm_out.linear.bias");
-        if (lastWeight.offset() + lastWeight.elements() != modulationWeight.offset() + modulationWeight.elements()
-                || lastBias.offset() + lastBias.elements() != modulationBias.offset() + modulationBias.elements()) {
-            throw new IllegalStateException("the modulation layers are not neighbours");
-        }
+        modulationWeight = layout.group("modulation.weight", modulations.stream().map(m -> m + ".weight").toList(), chunks.stream().map(c -> new long[] {(long) c * d, d}).toList());
+        modulationBias = layout.group("modulation.bias", modulations.stream().map(m -> m + ".bias").toList(), chunks.stream().map(c -> new long[] {(long) c * d}).toList());
 
         for (int i = 0; i < config.depth(); i++) {
             String b = block(i);
@@ -96,27 +80,19 @@ public final class GlyphWeights {
         return config;
     }
 
+    @Override
     public ParameterLayout layout() {
         return layout;
     }
 
-    /** All modulation weights as one matrix [modulationSize, dim]. */
-    Slot modulation() {
+    @Override
+    public Slot modulation() {
         return modulationWeight;
     }
 
-    Slot modulationBias() {
+    @Override
+    public Slot modulationBias() {
         return modulationBias;
-    }
-
-    /** Length of one sample's modulation vector. */
-    int modulationSize() {
-        return modulationSize;
-    }
-
-    /** First element of a modulation layer's chunks in the modulation vector. */
-    int modulationOffset(String layer) {
-        return Math.toIntExact(layout.slot(layer + ".bias").offset() - modulationBias.offset());
     }
 
     static String block(int index) {

@@ -33,14 +33,21 @@ final class Linear implements AutoCloseable {
     private final Gemm inputGradientF32;
     private final boolean biasInStorage;
     private final List<WeightGradient> weightGradients = new ArrayList<>();
-    private Adapter adapter;
+    private final List<Adapter> adapters = new ArrayList<>();
 
     /** The reduction runs over the rows, so that each number of rows has its own product; training uses one or two. */
     private record WeightGradient(int rows, Gemm product) {
     }
 
-    /** The low-rank branch: A and B, where {@code x A^T} is kept for the backward, and where it goes otherwise. */
-    record Adapter(Parameters parameters, Slot a, Slot b, int rank, float scale, Tensor kept, Tensor scratch, Tensor gradient) {
+    /**
+     * A low-rank branch: A and B, where {@code x A^T} is kept for the backward, and where it goes otherwise.
+     *
+     * @param column of the output, the first that it adds to; as many as B has rows
+     */
+    record Adapter(Parameters parameters, Slot a, Slot b, int rank, float scale, int column, Tensor kept, Tensor scratch, Tensor gradient) {
+        int columns() {
+            return Math.toIntExact(b.shape()[0]);
+        }
     }
 
     /**
@@ -75,7 +82,7 @@ final class Linear implements AutoCloseable {
     }
 
     void adapt(Adapter lowRank) {
-        adapter = lowRank;
+        adapters.add(lowRank);
     }
 
     int rowsPerSample() {
@@ -103,10 +110,13 @@ final class Linear implements AutoCloseable {
      */
     void forward(Stream stream, long x, long y, int rows, Pass pass) {
         forward(stream, x, y, rows, false);
-        if (adapter != null && pass != Pass.REFERENCE) {
-            long down = (pass == Pass.TRAIN ? adapter.kept : adapter.scratch).address();
-            kernels.lora().forward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), down, y, out,
-                    rows, in, out, adapter.rank, adapter.scale);
+        if (pass == Pass.REFERENCE) {
+            return;
+        }
+        for (int i = 0; i < adapters.size(); i++) {
+            Adapter l = adapters.get(i);
+            kernels.lora().forward(stream, storage, x, l.parameters.compute(l.a), l.parameters.compute(l.b), (pass == Pass.TRAIN ? l.kept : l.scratch).address(),
+                    y + storage.bytes(l.column), out, rows, in, l.columns(), l.rank, l.scale);
         }
     }
 
@@ -118,10 +128,10 @@ final class Linear implements AutoCloseable {
 
     /** The adapter's gradients alone, where dx is not asked for (0) or already has the base layer's part. */
     void backwardAdapter(Stream stream, long x, long dy, long dx, long partials, int rows) {
-        if (adapter != null) {
-            kernels.lora().backward(stream, storage, x, adapter.parameters.compute(adapter.a), adapter.parameters.compute(adapter.b), adapter.kept.address(), dy, out,
-                    adapter.gradient.address(), adapter.parameters.gradient(adapter.a), adapter.parameters.gradient(adapter.b), dx, partials,
-                    rows, in, out, adapter.rank, adapter.scale);
+        for (int i = 0; i < adapters.size(); i++) {
+            Adapter l = adapters.get(i);
+            kernels.lora().backward(stream, storage, x, l.parameters.compute(l.a), l.parameters.compute(l.b), l.kept.address(), dy + storage.bytes(l.column), out, l.gradient.address(),
+                    l.parameters.gradient(l.a), l.parameters.gradient(l.b), dx, partials, rows, in, l.columns(), l.rank, l.scale);
         }
     }
 
@@ -153,7 +163,10 @@ final class Linear implements AutoCloseable {
     /** Bytes of scratch that a backward of this layer needs for so many rows. */
     long scratch(int rows) {
         long bytes = MlpKernels.biasGradientScratch(rows, out);
-        return adapter == null ? bytes : Math.max(bytes, LoraKernels.scratch(rows, in, out, adapter.rank));
+        for (Adapter l : adapters) {
+            bytes = Math.max(bytes, LoraKernels.scratch(rows, in, l.columns(), l.rank));
+        }
+        return bytes;
     }
 
     @Override

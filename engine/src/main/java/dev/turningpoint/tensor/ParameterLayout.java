@@ -2,6 +2,7 @@ package dev.turningpoint.tensor;
 
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -23,6 +24,7 @@ public final class ParameterLayout {
     }
 
     private final Map<String, Slot> slots = new LinkedHashMap<>();
+    private final Map<String, Slot> groups = new LinkedHashMap<>();
     private long size;
 
     /** Appends a parameter. */
@@ -35,8 +37,36 @@ public final class ParameterLayout {
         return slot;
     }
 
+    /**
+     * Appends parameters without gaps between them, so that their rows are one matrix (or one vector), which {@link #slot} knows by a name of its own.
+     *
+     * @param shapes of the members, all of the same width
+     */
+    public Slot group(String name, List<String> members, List<long[]> shapes) {
+        long begin = size, rows = 0;
+        for (int i = 0; i < members.size(); i++) {
+            long[] shape = shapes.get(i);
+            var slot = new Slot(members.get(i), size, shape.clone());
+            if (shape.length != shapes.getFirst().length || shape.length == 2 && shape[1] != shapes.getFirst()[1]) {
+                throw new IllegalArgumentException("the rows of '" + name + "' are not all of one width");
+            }
+            if (slots.putIfAbsent(slot.name(), slot) != null) {
+                throw new IllegalArgumentException("parameter '" + slot.name() + "' exists twice");
+            }
+            size += slot.elements();
+            rows += shape[0];
+        }
+        size = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        var whole = new Slot(name, begin, shapes.getFirst().length == 2 ? new long[] {rows, shapes.getFirst()[1]} : new long[] {rows});
+        if (groups.putIfAbsent(name, whole) != null || slots.containsKey(name)) {
+            throw new IllegalArgumentException("parameter '" + name + "' exists twice");
+        }
+        return whole;
+    }
+
+    /** The parameter or group of this name. */
     public Slot slot(String name) {
-        var slot = slots.get(name);
+        var slot = slots.getOrDefault(name, groups.get(name));
         if (slot == null) {
             throw new IllegalArgumentException("no parameter '" + name + "'");
         }

@@ -85,13 +85,15 @@ public final class MlpKernels implements AutoCloseable {
      *
      * @param dOut  f32 [rows, d]
      * @param dy    receives T [rows, d]; may be y
-     * @param dGate f32, row b at {@code dGate + b * gateStride}, overwritten
+     * @param dGate f32, row b at {@code dGate + b * gateStride}, overwritten; 0 where nobody asks for it
      */
     public void gateResidualBackward(Stream stream, DType type, long dOut, long gate, int gateStride, long y, long dy, long dGate,
                                      int rows, int d, int rowsPerSample) {
         rowShape(rows, d, rowsPerSample);
-        gateGradient.of(type).grid(Check.blocks(d, 32), rows / rowsPerSample, 1).block(256).shared(0)
-                .arg(dOut).arg(y).arg(dGate).arg(gateStride).arg(d).arg(rowsPerSample).launch(stream);
+        if (dGate != 0) {
+            gateGradient.of(type).grid(Check.blocks(d, 32), rows / rowsPerSample, 1).block(256).shared(0)
+                    .arg(dOut).arg(y).arg(dGate).arg(gateStride).arg(d).arg(rowsPerSample).launch(stream);
+        }
         gateBackward.of(type).grid(Check.blocks(rows, 4), 1, 1).block(128).shared(0)
                 .arg(dOut).arg(gate).arg(dy).arg(gateStride).arg(rows).arg(d).arg(rowsPerSample).launch(stream);
     }

@@ -59,7 +59,7 @@ public final class NormKernels implements AutoCloseable {
      * @param stats   what the forward stored
      * @param dOut    T [rows, d]
      * @param dx      f32 [rows, d], added to
-     * @param dShift  f32, row b at {@code dShift + b * modStride}, overwritten
+     * @param dShift  f32, row b at {@code dShift + b * modStride}, overwritten; 0 where nobody asks for it and dScale
      * @param dScale  likewise
      */
     public void adaptiveLayerNormBackward(Stream stream, DType type, long x, long scale, int modStride, long stats, long dOut,
@@ -67,6 +67,10 @@ public final class NormKernels implements AutoCloseable {
         rowShape(rows, d, rowsPerSample);
         layerNormBackward.of(type).grid(Check.blocks(rows, WARPS), 1, 1).block(32 * WARPS).shared(0)
                 .arg(x).arg(scale).arg(stats).arg(dOut).arg(dx).arg(modStride).arg(rows).arg(d).arg(rowsPerSample).launch(stream);
+        bothOrNone(dShift, dScale);
+        if (dShift == 0) {
+            return;
+        }
         modulationGradient.of(type).grid(Check.blocks(d, 32), rows / rowsPerSample, 1).block(32 * MODULATION_WARPS).shared(0)
                 .arg(x).arg(stats).arg(dOut).arg(dShift).arg(dScale).arg(modStride).arg(d).arg(rowsPerSample).launch(stream);
     }
@@ -142,7 +146,7 @@ public final class NormKernels implements AutoCloseable {
     }
 
     private static void bothOrNone(long a, long b) {
-        Check.that((a == 0) == (b == 0), "the weights of queries and keys must both be given or both be 0");
+        Check.that((a == 0) == (b == 0), "two of a kind, weights of queries and keys or gradients of shift and scale, must both be given or both be 0");
     }
 
     /** Bytes of scratch that {@link #qkNormSplitBackward} needs. */

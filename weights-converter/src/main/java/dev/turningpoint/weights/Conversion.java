@@ -38,7 +38,7 @@ public record Conversion(Recognised from, Layout to, TensorType type, boolean en
             MemorySegment buffer = arena.allocate(BUFFER, EngineFile.ALIGNMENT);
             for (Recipe recipe : from.recipes(to)) {
                 TensorType target = type(recipe);
-                entries.add(new EngineFile.Entry(recipe.name(), target, recipe.shape(), (offset, into) -> fill(recipe, target, offset, into, buffer)));
+                entries.add(new EngineFile.Entry(recipe.name(), target, recipe.shape(), (offset, into) -> recipe.read(from.checkpoint(), target, offset, into, buffer)));
             }
             var metadata = new TreeMap<>(from.checkpoint().metadata());
             metadata.keySet().removeIf(k -> k.startsWith("turningpoint."));
@@ -76,25 +76,5 @@ public record Conversion(Recognised from, Layout to, TensorType type, boolean en
                         + "; choose one by --type");
         }
         return result;
-    }
-
-    /** Bytes of the result from {@code offset} on, which lies between two elements. */
-    private void fill(Recipe recipe, TensorType target, long offset, MemorySegment into, MemorySegment buffer) {
-        long at = offset / target.bytes(), end = at + into.byteSize() / target.bytes(), begin = 0;
-        for (Recipe.Piece piece : recipe.pieces()) {
-            TensorType type = from.checkpoint().info(piece.tensor()).type();
-            long most = buffer.byteSize() / type.bytes();
-            while (at < end && at < begin + piece.count()) {
-                long count = Math.min(most, Math.min(end, begin + piece.count()) - at);
-                MemorySegment read = buffer.asSlice(0, count * type.bytes());
-                from.checkpoint().read(piece.tensor(), (piece.first() + at - begin) * type.bytes(), read);
-                long lost = Cast.cast(read, type, into.asSlice(at * target.bytes() - offset), target, count);
-                if (lost > 0)
-                    throw new WeightsException(from.checkpoint().path().toString(), "tensor " + SafetensorsHeader.quoted(piece.tensor()) + " has " + lost + " numbers beyond " + target
-                            + "; keep " + type + ", or take BF16 or F32");
-                at += count;
-            }
-            begin += piece.count();
-        }
     }
 }

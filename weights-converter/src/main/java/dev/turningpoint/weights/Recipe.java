@@ -1,5 +1,6 @@
 package dev.turningpoint.weights;
 
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /**
@@ -29,4 +30,30 @@ record Recipe(String name, List<Long> shape, List<Piece> pieces) {
     Recipe from(String prefix) { return new Recipe(name, shape, pieces.stream().map(p -> new Piece(prefix + p.tensor, p.first, p.count)).toList()); }
 
     long elements() { return shape.stream().reduce(1L, Math::multiplyExact); }
+
+    /**
+     * Bytes of the tensor from {@code offset} on, which lies between two elements.
+     *
+     * @param target type of its elements
+     * @param buffer what is read passes through it
+     * @throws WeightsException if a number is beyond the type
+     */
+    void read(Checkpoint from, TensorType target, long offset, MemorySegment into, MemorySegment buffer) {
+        long at = offset / target.bytes(), end = at + into.byteSize() / target.bytes(), begin = 0;
+        for (Piece piece : pieces) {
+            TensorType type = from.info(piece.tensor).type();
+            long most = buffer.byteSize() / type.bytes();
+            while (at < end && at < begin + piece.count) {
+                long count = Math.min(most, Math.min(end, begin + piece.count) - at);
+                MemorySegment read = buffer.asSlice(0, count * type.bytes());
+                from.read(piece.tensor, (piece.first + at - begin) * type.bytes(), read);
+                long lost = Cast.cast(read, type, into.asSlice(at * target.bytes() - offset), target, count);
+                if (lost > 0)
+                    throw new WeightsException(from.path().toString(), "tensor " + SafetensorsHeader.quoted(piece.tensor) + " has " + lost + " numbers beyond " + target + "; keep " + type
+                            + ", or take BF16 or F32");
+                at += count;
+            }
+            begin += piece.count;
+        }
+    }
 }

@@ -1,11 +1,14 @@
 package dev.turningpoint.weights;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiConsumer;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -89,5 +92,19 @@ public record Recognised(Checkpoint checkpoint, Architecture architecture, Layou
         if (to == layout) architecture.tensors(to).keySet().forEach(name -> all.add(Recipe.same(checkpoint.info(prefix + name)).named(name)));
         else for (Recipe r : architecture.recipes(to)) all.add(r.from(prefix));
         return all;
+    }
+
+    /** Takes one tensor of diffusers' layout after the other, as f32, whatever the layout of the checkpoint: name and elements, valid during the call. */
+    public void forEachTensor(BiConsumer<String, MemorySegment> take) {
+        List<Recipe> all = recipes(Layout.DIFFUSERS);
+        long most = all.stream().mapToLong(Recipe::elements).max().orElse(0);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment values = arena.allocate(Math.max(4, 4 * most), EngineFile.ALIGNMENT), buffer = arena.allocate(4 << 20, EngineFile.ALIGNMENT);
+            for (Recipe r : all) {
+                MemorySegment tensor = values.asSlice(0, 4 * r.elements());
+                r.read(checkpoint, TensorType.F32, 0, tensor, buffer);
+                take.accept(r.name(), tensor);
+            }
+        }
     }
 }

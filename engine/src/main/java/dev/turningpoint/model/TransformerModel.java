@@ -1,0 +1,598 @@
+package dev.turningpoint.model;
+
+import static dev.turningpoint.model.BlockActivations.orZero;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.kernels.NormKernels;
+import dev.turningpoint.tensor.ParameterLayout;
+import dev.turningpoint.tensor.ParameterLayout.Slot;
+import dev.turningpoint.tensor.Parameters;
+import dev.turningpoint.tensor.Tensor;
+import dev.turningpoint.tensor.Workspace;
+import dev.turningpoint.weights.Architecture;
+import dev.turningpoint.weights.FluxArchitecture;
+import dev.turningpoint.weights.Recognised;
+import dev.turningpoint.weights.Sd3Architecture;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * The published transformers, SD3 (3.5-medium, 3.5-large) so far: velocity of latents from the noisy latents, sigma, and a prompt's embeddings.
+ *
+ * <pre>
+ *   condition = silu-MLP(sinusoid(1000 sigma)) + silu-MLP(pooled text)
+ *   image     = patches Wp^T + b + positions          text = text embeddings Wc^T + b
+ *   image, text = block(image, text, condition)       depth times
+ *   velocity  = unpatch((LN(image) (1 + scale) + shift) Wo^T + b)
+ * </pre>
+ *
+ * <p>A condition is the number of a prompt whose embeddings were given by {@link #setPrompt}; prompt 0 is the empty one, for guidance. Rollout and training run the
+ * same launches in the same order, so that a row's velocity has the same bits in both, whatever the batch.
+ */
+public final class TransformerModel implements TrainableVelocity {
+    /** Width of the timestep sinusoid. */
+    static final int TIMESTEP_FEATURES = 256;
+
+    /**
+     * How a model is built.
+     *
+     * @param architecture   of the network
+     * @param height         of a latent
+     * @param width          of a latent
+     * @param textTokens     of a prompt
+     * @param prompts        most prompts that are known at once
+     * @param storage        type T of activations and matrix products, F32 or BF16
+     * @param maxBatch       rows of one rollout forward
+     * @param maxTrainBatch  rows of one training forward; ignored where nothing trains
+     * @param trains         what learns
+     * @param lora           the adapter, with {@link GlyphModel.Trains#ADAPTER}; else null
+     * @param keep           what the trained parameters keep beside their gradients
+     * @param inputGradients whether a backward gives the gradients of latents and embeddings too
+     */
+    public record Options(Architecture architecture, int height, int width, int textTokens, int prompts, DType storage, int maxBatch, int maxTrainBatch, GlyphModel.Trains trains,
+                          LoraConfig lora, Set<Parameters.Keep> keep, boolean inputGradients) {
+        public Options {
+            if (maxBatch < 1 || trains != GlyphModel.Trains.NOTHING && maxTrainBatch < 1) {
+                throw new IllegalArgumentException("the largest batch must be at least 1, not " + maxBatch + " (rollout) and " + maxTrainBatch + " (training)");
+            }
+            if ((trains == GlyphModel.Trains.ADAPTER) != (lora != null)) {
+                throw new IllegalArgumentException("an adapter is given exactly where an adapter trains");
+            }
+            if (textTokens < 1 || prompts < 1) {
+                throw new IllegalArgumentException("a model needs at least one text token and one prompt, not " + textTokens + " and " + prompts);
+            }
+            if (inputGradients && trains == GlyphModel.Trains.NOTHING) {
+                throw new IllegalArgumentException("gradients of the input are asked of a model that has no backward");
+            }
+        }
+
+        /** For sampling only. */
+        public static Options inference(Architecture architecture, int height, int width, int textTokens, int prompts, DType storage, int maxBatch) {
+            return new Options(architecture, height, width, textTokens, prompts, storage, maxBatch, 0, GlyphModel.Trains.NOTHING, null, Set.of(), false);
+        }
+    }
+
+    /** Sizes of the network for one size of latents. */
+    record Sizes(BlockShape block, int blocks, boolean secondAttention, boolean guidance, int patch, int channels, int outChannels, int textWidth, int pooledWidth, int height, int width,
+                 boolean channelsLast) {
+        int patchIn() {
+            return channels * patch * patch;
+        }
+
+        int patchOut() {
+            return outChannels * patch * patch;
+        }
+    }
+
+    private final Options options;
+    private final Sizes sizes;
+    private final DType type;
+    private final int maxTrainBatch;
+    private final TransformerWeights weights;
+    private final HeadFilling filling;
+    private final NetKernels kernels;
+    private final Parameters parameters;
+    private final Parameters adapter;
+    private final Map<String, Linear> linears = new LinkedHashMap<>();
+    private final Linear patchEmbed, contextEmbed, time1, time2, pooled1, pooled2, modulationLayer, output;
+    private final JointBlock[] blocks;
+    private final Resources resources = new Resources();
+    private final Workspace tables = new Workspace("prompt embeddings and positions"), rolloutMemory = new Workspace("activations of the rollout"),
+            trainMemory = new Workspace("activations of training");
+    private final Tensor promptText, promptPooled, positions;
+    private final TransformerActivations rollout, train;
+    private final BlockGradients gradients;
+    private final Tensor modulationStored, outPatches, dCondition, dHidden, dLatents, dText, dPooled;
+    private final int finalModulation;
+    private final int lowest;
+    private int trainedBatch;
+
+    public TransformerModel(Device device, Options options) {
+        this.options = options;
+        type = options.storage;
+        boolean backward = options.trains != GlyphModel.Trains.NOTHING, full = options.trains == GlyphModel.Trains.EVERYTHING, inputs = options.inputGradients, conditions = full || inputs;
+        maxTrainBatch = backward ? options.maxTrainBatch : 0;
+        if (!(options.architecture instanceof Sd3Architecture a)) {
+            throw new IllegalArgumentException(options.architecture.name() + " is not served yet");
+        }
+        filling = new HeadFilling(a.heads(), a.headDim(), BlockShape.served(a.headDim()));
+        sizes = sizes(a, options, filling);
+        BlockShape shape = sizes.block;
+        try {
+            weights = new Sd3Weights(a, filling);
+            var kept = EnumSet.of(Parameters.Keep.GRADIENTS);
+            kept.addAll(options.keep);
+            kernels = resources.add(NetKernels.load(device));
+            parameters = resources.add(new Parameters(device, "parameters of " + a.name(), weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class)));
+            resources.add(this::closeLinears);
+            int ni = shape.imageTokens(), nt = shape.textTokens();
+            patchEmbed = linear(device, "pos_embed.proj", DType.F32, ni, conditions);
+            contextEmbed = linear(device, "context_embedder", DType.F32, nt, conditions);
+            time1 = linear(device, "time_text_embed.timestep_embedder.linear_1", type, 1, conditions);
+            time2 = linear(device, "time_text_embed.timestep_embedder.linear_2", type, 1, conditions);
+            pooled1 = linear(device, "time_text_embed.text_embedder.linear_1", type, 1, conditions);
+            pooled2 = linear(device, "time_text_embed.text_embedder.linear_2", type, 1, conditions);
+            modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, conditions);
+            linears.put("modulation", modulationLayer);
+            output = linear(device, "proj_out", type, ni, backward);
+            blocks = new JointBlock[a.depth()];
+            for (int i = 0; i < blocks.length; i++) {
+                blocks[i] = new JointBlock(kernels, parameters, weights, shape, Sd3Weights.block(i), new JointBlock.Kind(i == blocks.length - 1, true, a.isDual(i), a.qkNorm()),
+                        (name, tokens) -> linear(device, name, type, tokens, backward), null);
+            }
+            finalModulation = weights.modulationOffset("norm_out.linear");
+
+            promptText = tables.tensor("text of all prompts", DType.F32, options.prompts, (long) nt * a.textWidth());
+            promptPooled = tables.tensor("pooled text of all prompts", DType.F32, options.prompts, a.pooledWidth());
+            positions = tables.tensor("positions", DType.F32, ni, shape.width());
+            rollout = new TransformerActivations(rolloutMemory, sizes, type, weights.modulationSize(), options.maxBatch, Pass.ROLLOUT);
+            train = backward ? new TransformerActivations(trainMemory, sizes, type, weights.modulationSize(), maxTrainBatch, Pass.TRAIN) : null;
+            adapter = options.lora != null ? adapt(device, options.lora, kept) : null;
+            lowest = lowestTrained();
+            long batch = maxTrainBatch;
+            Tensor modulationGradient = backward && conditions ? trainMemory.tensor("d modulation", DType.F32, batch, weights.modulationSize()) : null;
+            gradients = backward ? BlockGradients.reserve(trainMemory, shape, type, modulationGradient, maxTrainBatch, partialBytes()) : null;
+            modulationStored = modulationGradient == null || type == DType.F32 ? modulationGradient : trainMemory.tensor("d modulation in storage type", type, batch, weights.modulationSize());
+            outPatches = backward ? trainMemory.tensor("d velocity patches", type, batch * ni, sizes.patchOut()) : null;
+            dCondition = conditions ? trainMemory.tensor("d condition", type, batch, shape.width()) : null;
+            dHidden = conditions ? trainMemory.tensor("d hidden condition", type, batch, shape.width()) : null;
+            dLatents = inputs ? trainMemory.tensor("d latents", DType.F32, batch, latentSize()) : null;
+            dText = inputs ? trainMemory.tensor("d text embeddings", DType.F32, batch * nt, a.textWidth()) : null;
+            dPooled = inputs ? trainMemory.tensor("d pooled text", DType.F32, batch, a.pooledWidth()) : null;
+            resources.add(tables.allocate(device));
+            resources.add(rolloutMemory.allocate(device));
+            if (backward) {
+                resources.add(trainMemory.allocate(device));
+            }
+            try (Stream stream = device.newStream()) {
+                stream.fill(promptText.address(), (byte) 0, tables.bytes());
+                stream.synchronize();
+            }
+        } catch (RuntimeException | Error e) {      // out of device memory, most likely: nobody gets a model to close
+            resources.closeAfter(e);
+            throw e;
+        }
+    }
+
+    private static Sizes sizes(Sd3Architecture a, Options o, HeadFilling filling) {
+        int p = a.patch();
+        if (o.height % p != 0 || o.width % p != 0 || o.height / p > a.positions() || o.width / p > a.positions()) {
+            throw new IllegalArgumentException("latents of " + o.height + " x " + o.width + ": both sides are multiples of " + p + " up to " + p * a.positions());
+        }
+        if (a.inChannels() != a.outChannels()) {
+            throw new IllegalArgumentException("a velocity has the channels of its latents, not " + a.outChannels() + " of " + a.inChannels());
+        }
+        var shape = new BlockShape(a.width(), a.heads(), filling.memory(), a.headDim(), 4 * a.width(), o.height / p * (o.width / p), o.textTokens);
+        return new Sizes(shape, a.depth(), !a.dualLayers().isEmpty(), false, p, a.inChannels(), a.outChannels(), a.textWidth(), a.pooledWidth(), o.height, o.width, true);
+    }
+
+    private Linear linear(Device device, String name, DType y, int rowsPerSample, boolean backward) {
+        var linear = new Linear(device, kernels, parameters, name, y, rowsPerSample, backward);
+        linears.put(name, linear);
+        return linear;
+    }
+
+    /** Gives the targeted layers their low-rank branches, those within a fused layer each its own. */
+    private Parameters adapt(Device device, LoraConfig lora, Set<Parameters.Keep> kept) {
+        var layout = new ParameterLayout();
+        forTargets(lora, (name, linear, column) -> {
+            layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
+            layout.add(name + ".lora_B.weight", weights.layout().slot(name + ".weight").shape()[0], lora.rank());
+        });
+        if (layout.slots().isEmpty()) {
+            throw new IllegalArgumentException("no layer of " + options.architecture.name() + " is named as a target of the adapter: " + lora.targets());
+        }
+        var low = resources.add(new Parameters(device, "the adapter", layout, type, kept));
+        forTargets(lora, (name, linear, column) -> {
+            long tokens = linear.rowsPerSample();
+            linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(), column,
+                    trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank()), rolloutMemory.tensor(name + " low-rank", type, options.maxBatch * tokens, lora.rank()),
+                    trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank())));
+        });
+        return low;
+    }
+
+    private interface Target {
+        void take(String name, Linear linear, int column);
+    }
+
+    private void forTargets(LoraConfig lora, Target target) {
+        linears.forEach((layer, linear) -> {
+            int column = 0;
+            for (String part : weights.parts(layer)) {
+                if (part.contains("transformer_blocks.") && lora.targets(part)) {
+                    target.take(part, linear, column);
+                }
+                if (part.contains("transformer_blocks.")) {
+                    column += Math.toIntExact(weights.layout().slot(part + ".weight").shape()[0]);
+                }
+            }
+        });
+    }
+
+    /** The first block whose backward somebody asks for. */
+    private int lowestTrained() {
+        if (adapter == null || options.inputGradients) {
+            return 0;
+        }
+        int least = blocks.length;
+        for (String name : adapter.layout().slots().keySet()) {
+            least = Math.min(least, Integer.parseInt(name.split("\\.")[1]));
+        }
+        return least;
+    }
+
+    private long partialBytes() {
+        long bytes = NormKernels.qkNormScratch(maxTrainBatch, Math.max(sizes.block.imageTokens(), sizes.block.textTokens()), sizes.block.headDim());
+        for (Linear linear : linears.values()) {
+            bytes = Math.max(bytes, linear.scratch(maxTrainBatch * linear.rowsPerSample()));
+        }
+        return bytes;
+    }
+
+    // Prompts
+
+    /**
+     * Gives a prompt a number, for the conditions of a forward; waits for the copy.
+     *
+     * @param prompt 0 to prompts - 1; 0 is the empty prompt, all zeros until it is given
+     * @param text   f32 [textTokens, text width], off the heap
+     * @param pooled f32 [pooled width], off the heap
+     */
+    public void setPrompt(int prompt, MemorySegment text, MemorySegment pooled, Stream stream) {
+        if (prompt < 0 || prompt >= options.prompts) {
+            throw new IllegalArgumentException("prompt " + prompt + " of " + options.prompts);
+        }
+        promptText.view("text of a prompt", prompt * (promptText.elements() / options.prompts), promptText.elements() / options.prompts).copyFrom(text, stream);
+        promptPooled.view("pooled text of a prompt", prompt * (promptPooled.elements() / options.prompts), promptPooled.elements() / options.prompts).copyFrom(pooled, stream);
+        stream.synchronize();
+    }
+
+    // The forward
+
+    @Override
+    public void velocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+        inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.ROLLOUT);
+    }
+
+    @Override
+    public void referenceVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+        Parameters trained = adapter == null ? parameters : adapter;
+        if (adapter != null && !adapter.hasReference()) {
+            inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.REFERENCE);
+            return;
+        }
+        trained.read(Parameters.Source.REFERENCE, kernels.mlp(), stream);
+        try {
+            inChunks(stream, latents, sigma, conditions, velocity, batch, Pass.ROLLOUT);
+        } finally {
+            trained.read(Parameters.Source.VALUES, kernels.mlp(), stream);
+        }
+    }
+
+    private void inChunks(Stream stream, long latents, long sigma, long conditions, long velocity, int batch, Pass pass) {
+        long n = latentSize();
+        for (int from = 0; from < batch; from += options.maxBatch) {
+            int rows = Math.min(options.maxBatch, batch - from);
+            forward(stream, rollout, latents + DType.F32.bytes(from * n), sigma + DType.F32.bytes(from), conditions + DType.I32.bytes(from), velocity + type.bytes(from * n), rows, pass);
+        }
+    }
+
+    @Override
+    public void trainVelocity(Stream stream, long latents, long sigma, long conditions, long velocity, int batch) {
+        requireTraining();
+        if (batch > maxTrainBatch) {
+            throw new IllegalArgumentException("a training forward holds " + maxTrainBatch + " rows, not " + batch);
+        }
+        trainedBatch = batch;
+        forward(stream, train, latents, sigma, conditions, velocity, batch, Pass.TRAIN);
+    }
+
+    private void forward(Stream stream, TransformerActivations a, long latents, long sigma, long conditions, long velocity, int batch, Pass pass) {
+        BlockShape s = sizes.block;
+        int d = s.width(), ni = s.imageTokens(), nt = s.textTokens(), imageRows = batch * ni;
+        kernels.embed().tokenEmbedding(stream, conditions, promptText.address(), 0, a.text.address(), batch, 1, nt * sizes.textWidth, options.prompts);
+        store(stream, a.text, a.textStored, (long) batch * nt * sizes.textWidth);
+        contextEmbed.forward(stream, a.textStored.address(), a.words.address(), batch * nt, false);
+
+        kernels.embed().timestepEmbedding(stream, type, sigma, a.timestep.address(), batch, TIMESTEP_FEATURES);
+        time1.forward(stream, a.timestep.address(), a.timeHidden.address(), batch, false);
+        kernels.mlp().silu(stream, type, a.timeHidden.address(), a.timeActivated.address(), (long) batch * d);
+        time2.forward(stream, a.timeActivated.address(), a.condition.address(), batch, false);
+        kernels.embed().tokenEmbedding(stream, conditions, promptPooled.address(), 0, a.pooled.address(), batch, 1, sizes.pooledWidth, options.prompts);
+        store(stream, a.pooled, a.pooledStored, (long) batch * sizes.pooledWidth);
+        pooled1.forward(stream, a.pooledStored.address(), a.pooledHidden.address(), batch, false);
+        kernels.mlp().silu(stream, type, a.pooledHidden.address(), a.pooledActivated.address(), (long) batch * d);
+        pooled2.forward(stream, a.pooledActivated.address(), a.condition.address(), batch, true);
+        kernels.mlp().silu(stream, type, a.condition.address(), a.conditionActivated.address(), (long) batch * d);
+        modulationLayer.forward(stream, a.conditionActivated.address(), a.modulation.address(), batch, false);
+
+        kernels.embed().patchify(stream, DType.F32, latents, type, a.patches.address(), batch, sizes.channels, sizes.height, sizes.width, sizes.patch, false);
+        patchEmbed.forward(stream, a.patches.address(), a.image.address(), imageRows, false);
+        kernels.embed().addPosition(stream, DType.F32, a.image.address(), positions.address(), a.image.address(), batch, ni * d);
+
+        for (int i = 0; i < blocks.length; i++) {
+            blocks[i].forward(stream, a.blocks[i], a.modulation, batch, pass);
+        }
+        // scale comes before shift
+        kernels.norm().adaptiveLayerNorm(stream, type, a.result.address(), a.modulation.address(finalModulation + d), a.modulation.address(finalModulation), weights.modulationSize(),
+                a.resultNormed.address(), orZero(a.resultStats), imageRows, d, ni, BlockShape.EPS);
+        output.forward(stream, a.resultNormed.address(), a.outPatches.address(), imageRows, false);
+        kernels.embed().unpatchify(stream, type, a.outPatches.address(), type, velocity, batch, sizes.outChannels, sizes.height, sizes.width, sizes.patch, sizes.channelsLast);
+    }
+
+    private void store(Stream stream, Tensor f32, Tensor stored, long elements) {
+        if (stored != f32) {
+            kernels.mlp().cast(stream, DType.F32, f32.address(), type, stored.address(), elements);
+        }
+    }
+
+    // The backward
+
+    @Override
+    public void backward(Stream stream, long velocityGradient, int batch) {
+        requireTraining();
+        if (batch != trainedBatch) {
+            throw new IllegalStateException("the last training forward had " + trainedBatch + " rows, the backward asks for " + batch);
+        }
+        trainedBatch = 0;
+        TransformerActivations a = train;
+        BlockGradients g = gradients;
+        BlockShape s = sizes.block;
+        int d = s.width(), ni = s.imageTokens(), imageRows = batch * ni;
+        long partials = g.partials().address(), dImage = g.image().residual().address(), dWords = g.text().residual().address(), narrow = g.image().narrow().address();
+        boolean asked = g.modulation() != null;
+
+        kernels.embed().patchify(stream, type, velocityGradient, type, outPatches.address(), batch, sizes.outChannels, sizes.height, sizes.width, sizes.patch, sizes.channelsLast);
+        output.backwardWeight(stream, a.resultNormed.address(), outPatches.address(), partials, imageRows);
+        output.backwardInput(stream, a.resultNormed.address(), outPatches.address(), narrow, partials, imageRows);
+        stream.fill(dImage, (byte) 0, DType.F32.bytes((long) imageRows * d));
+        stream.fill(dWords, (byte) 0, DType.F32.bytes((long) batch * s.textTokens() * d));
+        kernels.norm().adaptiveLayerNormBackward(stream, type, a.result.address(), a.modulation.address(finalModulation), weights.modulationSize(), a.resultStats.address(), narrow,
+                dImage, asked ? g.modulation().address(finalModulation + d) : 0, asked ? g.modulation().address(finalModulation) : 0, imageRows, d, ni);
+        for (int i = blocks.length - 1; i >= lowest; i--) {
+            if (i < blocks.length - 1) {                     // the last block's activations are still there
+                blocks[i].forward(stream, a.blocks[i], a.modulation, batch, Pass.TRAIN);
+            }
+            blocks[i].backward(stream, a.blocks[i], a.modulation, g, batch, i > lowest || asked);
+        }
+        if (asked) {
+            backwardEmbeddings(stream, a, g, dImage, dWords, batch);
+        }
+    }
+
+    private void backwardEmbeddings(Stream stream, TransformerActivations a, BlockGradients g, long dImage, long dWords, int batch) {
+        int d = sizes.block.width(), imageRows = batch * sizes.block.imageTokens(), textRows = batch * sizes.block.textTokens();
+        long partials = g.partials().address(), dConditions = dCondition.address(), hidden = dHidden.address();
+        store(stream, g.modulation(), modulationStored, (long) batch * weights.modulationSize());
+        modulationLayer.backwardWeight(stream, a.conditionActivated.address(), modulationStored.address(), partials, batch);
+        modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulationStored.address(), dConditions, partials, batch);
+        kernels.mlp().siluBackward(stream, type, a.condition.address(), dConditions, dConditions, (long) batch * d);
+        time2.backwardWeight(stream, a.timeActivated.address(), dConditions, partials, batch);
+        time2.backwardInput(stream, a.timeActivated.address(), dConditions, hidden, partials, batch);
+        kernels.mlp().siluBackward(stream, type, a.timeHidden.address(), hidden, hidden, (long) batch * d);
+        time1.backwardWeight(stream, a.timestep.address(), hidden, partials, batch);
+        pooled2.backwardWeight(stream, a.pooledActivated.address(), dConditions, partials, batch);
+        pooled2.backwardInput(stream, a.pooledActivated.address(), dConditions, hidden, partials, batch);
+        kernels.mlp().siluBackward(stream, type, a.pooledHidden.address(), hidden, hidden, (long) batch * d);
+        pooled1.backwardWeight(stream, a.pooledStored.address(), hidden, partials, batch);
+
+        long image = g.image().stored().address(), words = g.text().stored().address();
+        store(stream, g.image().residual(), g.image().stored(), (long) imageRows * d);
+        store(stream, g.text().residual(), g.text().stored(), (long) textRows * d);
+        patchEmbed.backwardWeight(stream, a.patches.address(), image, partials, imageRows);
+        contextEmbed.backwardWeight(stream, a.textStored.address(), words, partials, textRows);
+        if (options.inputGradients) {
+            dPooled.clear(stream);
+            dText.clear(stream);
+            pooled1.backwardInputF32(stream, hidden, dPooled.address(), batch);
+            contextEmbed.backwardInputF32(stream, words, dText.address(), textRows);
+            patchEmbed.backwardInput(stream, a.patches.address(), image, a.patches.address(), partials, imageRows);
+            kernels.embed().unpatchify(stream, type, a.patches.address(), DType.F32, dLatents.address(), batch, sizes.channels, sizes.height, sizes.width, sizes.patch, false);
+        }
+    }
+
+    /** Gradient of the latents of the last backward, f32 [batch, latentSize]; of a model that was built for it. */
+    public Tensor latentsGradient() {
+        return asked(dLatents);
+    }
+
+    /** Gradient of each row's text embeddings, f32 [batch * textTokens, text width]. */
+    public Tensor textGradient() {
+        return asked(dText);
+    }
+
+    /** Gradient of each row's pooled text embedding, f32 [batch, pooled width]. */
+    public Tensor pooledGradient() {
+        return asked(dPooled);
+    }
+
+    private static Tensor asked(Tensor gradient) {
+        if (gradient == null) {
+            throw new IllegalStateException("the model was built without gradients of its input");
+        }
+        return gradient;
+    }
+
+    // Parameters
+
+    /**
+     * Reads a checkpoint of this architecture, of either layout and any type, and waits for it.
+     *
+     * @throws IllegalArgumentException if the checkpoint is of another architecture
+     */
+    public void load(Recognised checkpoint, Stream stream) {
+        if (!checkpoint.architecture().equals(options.architecture)) {
+            throw new IllegalArgumentException("the model is " + options.architecture.config() + ", the checkpoint " + checkpoint.architecture().config());
+        }
+        try (HostMemory flat = HostMemory.allocate(parameters.values().bytes()); HostMemory table = HostMemory.allocate(positions.bytes())) {
+            flat.segment().fill((byte) 0);
+            checkpoint.forEachTensor((name, values) -> {
+                if (name.equals("pos_embed.pos_embed")) {
+                    crop(values, table.segment());
+                } else {
+                    put(weights.layout().slot(name), values, flat.segment());
+                }
+            });
+            Parameters.upload(flat.segment(), parameters.values(), stream);
+            Parameters.upload(table.segment(), positions, stream);
+        }
+        parameters.changed(kernels.mlp(), stream);
+        stream.synchronize();
+    }
+
+    /** The middle of the table of positions. */
+    private void crop(MemorySegment table, MemorySegment into) {
+        int side = ((Sd3Architecture) options.architecture).positions(), rows = sizes.height / sizes.patch, columns = sizes.width / sizes.patch;
+        long row = 4L * columns * sizes.block.width();
+        for (int y = 0; y < rows; y++) {
+            long at = (long) ((side - rows) / 2 + y) * side + (side - columns) / 2;
+            MemorySegment.copy(table, 4 * at * sizes.block.width(), into, y * row, row);
+        }
+    }
+
+    private void put(Slot slot, MemorySegment values, MemorySegment flat) {
+        filling.plan(slot.name(), slot.shape()).fill(values, flat.asSlice(4 * slot.offset(), 4 * slot.elements()));
+    }
+
+    /**
+     * Sets the adapter from tensors by PEFT's names without their prefix: {@code <module>.lora_A.weight}, f32, of the model's shapes.
+     *
+     * @throws IllegalArgumentException if one is missing
+     */
+    public void setAdapter(Map<String, float[]> tensors, Stream stream) {
+        try (HostMemory flat = HostMemory.allocate(trained().values().bytes())) {
+            flat.segment().fill((byte) 0);
+            for (Slot slot : trained().layout().slots().values()) {
+                float[] values = tensors.get(slot.name());
+                if (values == null) {
+                    throw new IllegalArgumentException("the adapter has no tensor '" + slot.name() + "'");
+                }
+                put(slot, MemorySegment.ofArray(values), flat.segment());
+            }
+            Parameters.upload(flat.segment(), trained().values(), stream);
+        }
+        parametersChanged(stream);
+        stream.synchronize();
+    }
+
+    /** Tensors of a flat buffer of the trained parameters (values, gradients), by name, of the model's shapes; waits for them. */
+    public Map<String, float[]> tensors(Tensor flat, Stream stream) {
+        var all = new LinkedHashMap<String, float[]>();
+        try (HostMemory host = Parameters.download(flat, stream)) {
+            for (Slot slot : trained().layout().slots().values()) {
+                all.put(slot.name(), filling.plan(slot.name(), slot.shape()).taken(host.segment().asSlice(4 * slot.offset(), 4 * slot.elements())));
+            }
+        }
+        return all;
+    }
+
+    /** What is trained: the network's parameters or the adapter's. */
+    public Parameters trained() {
+        requireTraining();
+        return adapter == null ? parameters : adapter;
+    }
+
+    @Override
+    public void parametersChanged(Stream stream) {
+        trained().changed(kernels.mlp(), stream);
+    }
+
+    @Override
+    public long parameters() {
+        return trained().values().address();
+    }
+
+    @Override
+    public long gradients() {
+        return trained().gradients().address();
+    }
+
+    @Override
+    public long trainableCount() {
+        return trained().size();
+    }
+
+    @Override
+    public long computeCopy() {
+        return trained().computeCopy();
+    }
+
+    @Override
+    public void zeroGradients(Stream stream) {
+        trained().gradients().clear(stream);
+    }
+
+    @Override
+    public int latentSize() {
+        return sizes.channels * sizes.height * sizes.width;
+    }
+
+    /** 1: the number of the prompt. */
+    @Override
+    public int conditionTokens() {
+        return 1;
+    }
+
+    @Override
+    public DType storage() {
+        return type;
+    }
+
+    @Override
+    public int maxBatch() {
+        return options.maxBatch;
+    }
+
+    @Override
+    public int maxTrainBatch() {
+        return maxTrainBatch;
+    }
+
+    private void requireTraining() {
+        if (options.trains == GlyphModel.Trains.NOTHING) {
+            throw new IllegalStateException("this model was built for sampling only");
+        }
+    }
+
+    @Override
+    public void close() {
+        resources.close();
+    }
+
+    private void closeLinears() {
+        try (var all = new Resources()) {
+            linears.values().forEach(all::add);
+        }
+    }
+}

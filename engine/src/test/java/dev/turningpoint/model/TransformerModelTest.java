@@ -1,0 +1,184 @@
+package dev.turningpoint.model;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.DeviceMemory;
+import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.tensor.Parameters;
+import dev.turningpoint.tensor.Tensor;
+import dev.turningpoint.weights.Checkpoint;
+import dev.turningpoint.weights.Recognised;
+import dev.turningpoint.weights.SafetensorsFile;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Set;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Networks that diffusers made (goldens sd3_tiny, flux_tiny): outputs and every gradient against its own. */
+class TransformerModelTest {
+    static final Path GOLDENS = Path.of("src/test/resources/goldens");
+    static Device device;
+    static Stream stream;
+
+    @BeforeAll
+    static void open() {
+        device = Device.open();
+        stream = device.newStream();
+    }
+
+    @AfterAll
+    static void close() {
+        stream.close();
+        device.close();
+    }
+
+    /** A model with the golden's prompts as prompts 0, 1, ... and its inputs on the device. */
+    static final class Case implements AutoCloseable {
+        final TransformerModel model;
+        final DeviceMemory memory = device.allocate(1 << 20, "inputs of a golden");
+        final int batch, n;
+        final long latents, sigma, conditions, velocity, gradient;
+
+        Case(String name, GlyphModel.Trains trains, LoraConfig lora, boolean inputs) {
+            try (Checkpoint c = Checkpoint.open(GOLDENS.resolve(name).resolve("diffusion_pytorch_model.safetensors")); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"))) {
+                Recognised found = Recognised.of(c);
+                var shape = io.info("in.hidden_states").shape();
+                batch = (int) (long) shape.getFirst();
+                int tokens = (int) (long) io.info("in.encoder_hidden_states").shape().get(1);
+                model = new TransformerModel(device, new TransformerModel.Options(found.architecture(), (int) (long) shape.get(2), (int) (long) shape.get(3), tokens, batch, DType.F32, batch,
+                        trains == GlyphModel.Trains.NOTHING ? 0 : batch, trains, lora, Set.of(), inputs));
+                model.load(found, stream);
+                n = model.latentSize();
+                long at = memory.address();
+                latents = at;
+                velocity = latents + 4L * batch * n;
+                gradient = velocity + 4L * batch * n;
+                sigma = gradient + 4L * batch * n;
+                conditions = sigma + 4L * batch;
+                float[] text = io.floats("in.encoder_hidden_states"), pooled = io.floats("in.pooled_projections"), times = io.floats("in.timestep");
+                for (int b = 0; b < batch; b++) model.setPrompt(b, part(text, b), part(pooled, b), stream);
+                put(latents, io.floats("in.hidden_states"));
+                put(gradient, io.floats("in.gout"));
+                for (int b = 0; b < batch; b++) times[b] /= 1000;
+                put(sigma, times);
+                int[] numbers = {0, 1};
+                try (HostMemory host = HostMemory.allocate(4L * batch)) {
+                    MemorySegment.copy(numbers, 0, host.segment(), ValueLayout.JAVA_INT, 0, batch);
+                    stream.copyToDevice(conditions, host.segment());
+                    stream.synchronize();
+                }
+            }
+        }
+
+        private MemorySegment part(float[] all, int b) {
+            int size = all.length / batch;
+            MemorySegment segment = java.lang.foreign.Arena.ofAuto().allocate(4L * size, 64);
+            MemorySegment.copy(all, b * size, segment, ValueLayout.JAVA_FLOAT, 0, size);
+            return segment;
+        }
+
+        static void put(long at, float[] values) {
+            try (HostMemory host = HostMemory.allocate(4L * values.length)) {
+                MemorySegment.copy(values, 0, host.segment(), ValueLayout.JAVA_FLOAT, 0, values.length);
+                stream.copyToDevice(at, host.segment());
+                stream.synchronize();
+            }
+        }
+
+        float[] read(long at, int count) {
+            try (HostMemory host = HostMemory.allocate(4L * count)) {
+                stream.copyToHost(host.segment(), at);
+                stream.synchronize();
+                return host.segment().toArray(ValueLayout.JAVA_FLOAT);
+            }
+        }
+
+        float[] read(Tensor t) { return read(t.address(), (int) t.elements()); }
+
+        @Override
+        public void close() {
+            memory.close();
+            model.close();
+        }
+    }
+
+    /** Relative to the tensor's largest value, as the goldens' notes have it. */
+    static void close(String what, float[] expected, float[] actual, double tolerance) {
+        assertEquals(expected.length, actual.length, what);
+        double most = 0, error = 0;
+        int at = 0;
+        for (int i = 0; i < expected.length; i++) {
+            most = Math.max(most, Math.abs(expected[i]));
+            double e = Math.abs((double) expected[i] - actual[i]);
+            if (!(e <= error)) {
+                error = e;
+                at = i;
+            }
+        }
+        assertTrue(error <= tolerance * most, what + "[" + at + "]: " + expected[at] + " expected, " + actual[at] + " found; error " + error + " of a largest value of " + most);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"sd3_tiny"})
+    void outputAndAllGradientsAreThoseOfDiffusers(String name) {
+        try (var c = new Case(name, GlyphModel.Trains.EVERYTHING, null, true); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"));
+             var grads = SafetensorsFile.open(GOLDENS.resolve(name + "/param_grads.safetensors"))) {
+            c.model.velocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
+            float[] out = c.read(c.velocity, c.batch * c.n);
+            close("out", io.floats("out"), out, 1e-4);
+            c.model.trainVelocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
+            org.junit.jupiter.api.Assertions.assertArrayEquals(out, c.read(c.velocity, c.batch * c.n), "training has the bits of a rollout");
+            c.model.zeroGradients(stream);
+            c.model.backward(stream, c.gradient, c.batch);
+            close("grad.hidden_states", io.floats("grad.hidden_states"), c.read(c.model.latentsGradient()), 1e-3);
+            close("grad.encoder_hidden_states", io.floats("grad.encoder_hidden_states"), c.read(c.model.textGradient()), 1e-3);
+            close("grad.pooled_projections", io.floats("grad.pooled_projections"), c.read(c.model.pooledGradient()), 1e-3);
+            Map<String, float[]> found = c.model.tensors(c.model.trained().gradients(), stream);
+            assertEquals(grads.names(), new java.util.HashSet<>(found.keySet()));
+            found.forEach((tensor, values) -> close(tensor, grads.floats(tensor), values, 1e-3));
+        }
+    }
+
+    /** The reference's adapter (r 4, alpha 8): output, gradients of its factors and of the input; and off, the network alone. */
+    @ParameterizedTest
+    @ValueSource(strings = {"sd3"})
+    void adaptersAreThoseOfPeft(String name) throws Exception {
+        var config = tools.jackson.databind.json.JsonMapper.shared().readTree(java.nio.file.Files.readString(GOLDENS.resolve("peft_lora/" + name + "/peft/adapter_config.json")));
+        var targets = new java.util.ArrayList<String>();
+        config.get("target_modules").forEach(t -> targets.add(t.asString()));
+        var lora = new LoraConfig(config.get("r").asInt(), config.get("lora_alpha").asDouble(), targets);
+        for (boolean inputs : new boolean[] {true, false}) {
+            try (var c = new Case(name + "_tiny", GlyphModel.Trains.ADAPTER, lora, inputs); var io = SafetensorsFile.open(GOLDENS.resolve(name + "_tiny/lora_io.safetensors"));
+                 var alone = SafetensorsFile.open(GOLDENS.resolve(name + "_tiny/io.safetensors")); var adapter = SafetensorsFile.open(GOLDENS.resolve("peft_lora/" + name + "/peft/adapter_model.safetensors"))) {
+                var tensors = new java.util.HashMap<String, float[]>();
+                for (String t : adapter.names()) tensors.put(t.substring("base_model.model.".length()), adapter.floats(t));
+                c.model.setAdapter(tensors, stream);
+                assertEquals(tensors.keySet(), c.model.trained().layout().slots().keySet(), "every target of the reference has its adapter, and nothing else");
+                c.model.velocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
+                float[] out = c.read(c.velocity, c.batch * c.n);
+                close("out", io.floats("out"), out, 1e-4);
+                c.model.referenceVelocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
+                close("out without the adapter", alone.floats("out"), c.read(c.velocity, c.batch * c.n), 1e-4);
+                c.model.trainVelocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
+                org.junit.jupiter.api.Assertions.assertArrayEquals(out, c.read(c.velocity, c.batch * c.n), "training has the bits of a rollout");
+                c.model.zeroGradients(stream);
+                c.model.backward(stream, c.gradient, c.batch);
+                c.model.tensors(c.model.trained().gradients(), stream).forEach((tensor, values) -> close(tensor, io.floats("grad.base_model.model." + tensor), values, 1e-3));
+                if (inputs) {
+                    close("grad.hidden_states", io.floats("grad.hidden_states"), c.read(c.model.latentsGradient()), 1e-3);
+                    close("grad.encoder_hidden_states", io.floats("grad.encoder_hidden_states"), c.read(c.model.textGradient()), 1e-3);
+                    close("grad.pooled_projections", io.floats("grad.pooled_projections"), c.read(c.model.pooledGradient()), 1e-3);
+                }
+            }
+        }
+    }
+}
