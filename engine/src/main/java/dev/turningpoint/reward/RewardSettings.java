@@ -83,7 +83,7 @@ public final class RewardSettings {
 
     /** A complaint about an option. */
     public RewardException wrong(String option, String complaint) {
-        return new RewardException(key + "." + option + " " + complaint);
+        return new RewardException.Option(key + "." + option, complaint);
     }
 
     /** Makes a reward of a kind, and refuses options that its factory never asked for. */

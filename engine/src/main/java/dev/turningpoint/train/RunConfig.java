@@ -10,6 +10,7 @@ import dev.turningpoint.image.WordRenderer;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.model.LoraConfig;
 import dev.turningpoint.optim.AdamW;
+import dev.turningpoint.reward.RewardException;
 import dev.turningpoint.reward.RewardFactory;
 import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.reward.RewardSettings;
@@ -369,6 +370,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
         /**
          * Makes the rewards, models and all.
          *
+         * @throws ConfigException if an option will not do
          * @param notice shows a line to the person who trains while the run waits for one
          */
         public RewardMix open(Consumer<String> notice) {
@@ -383,6 +385,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
                 return new RewardMix(mix, threads, false);
             } catch (RuntimeException | Error e) {
                 for (RewardMix.Term made : mix) made.reward().close();
+                if (e instanceof RewardException.Option o) throw new ConfigException(o.key(), o.complaint());
                 throw e;
             }
         }

@@ -96,6 +96,26 @@ class LineOcrRewardTest {
         }
     }
 
+    /** White on blue as well as black on white; and grey in three channels reads as grey in one. */
+    @Test
+    void colourImagesAreRead() {
+        try (Arena arena = Arena.ofShared()) {
+            var words = words(30, 17, 4);
+            var grey = rendered(arena, words, 24, 64, 5);
+            var same = ImageBatch.allocate(arena, 30, 3, 24, 64);
+            var blue = ImageBatch.allocate(arena, 30, 3, 24, 64);
+            for (int i = 0; i < 30; i++)
+                for (int p = 0; p < 24 * 64; p++)
+                    for (int c = 0; c < 3; c++) {
+                        same.set(i, c, p / 64, p % 64, grey.get(i, p / 64, p % 64));
+                        blue.set(i, c, p / 64, p % 64, Math.max(-grey.get(i, p / 64, p % 64), c == 2 ? 0.3f : -0.9f));
+                    }
+            assertArrayEquals(score(grey, words), score(same, words));
+            double mean = mean(score(blue, words));
+            assertTrue(mean > 0.97, "white on blue scores " + mean);
+        }
+    }
+
     /** Blurred and noisy words, so that decisions are close: alone, in odd company and in another order every image keeps its reward. */
     @Test
     void aRewardDoesNotDependOnTheBatch() {

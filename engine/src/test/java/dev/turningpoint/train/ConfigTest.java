@@ -215,6 +215,13 @@ class ConfigTest {
     }
 
     @Test
+    void aWrongOptionOfARewardIsAWrongConfiguration() {
+        RunConfig c = read("reward: {terms: {pick: {kind: pickscore, options: {image_model: gone.onnx}}}}");
+        assertEquals("reward.terms.pick.options.image_model names gone.onnx, and there is no such file; expected an ONNX file of CLIP's image half",
+                assertThrows(ConfigException.class, () -> c.reward().open(line -> {})).getMessage());
+    }
+
+    @Test
     void klNeedsVarianceInEveryStepOfTheWindow() {
         assertEquals("config.yaml:3: train.kl_beta divides by the variance of every step in the window, and step 7 has none (sampler.type cps, noise_level 0.7); "
                 + "end sampler.window_end at 7 or set it to 0", complaint("sampler: {window_end: 8}\ntrain:\n  kl_beta: 1e-4\n"));
