@@ -51,7 +51,7 @@ final class KernelGenerator {
     private static final String[] COMPARE = {"eq", "ne", "lt", "le", "gt", "ge"};
     private static final int PREDICATES = 4, CELL_BYTES = 64, READ_MASK = 63;
     private static final int[][] BLOCKS = {{32, 1}, {32, 1}, {32, 1}, {64, 1}, {64, 1}, {64, 1}, {32, 2}, {96, 1}, {8, 4}, {16, 4}, {4, 8}, {128, 1}, {45, 1}, {17, 1}, {16, 3}, {5, 7}};
-    private static final int[] SIZES = {1, 1, 1, 2, 2, 2, 3, 3, 4, 5};   // statements of a part at most: most kernels are small, since LLVM takes its time for each line
+    private static final int[] SIZES = {1, 1, 1, 2, 2, 2, 3, 3, 4, 6};   // statements at most: most kernels are small, since LLVM takes its time for each line
 
     /** Operations on a counter that several threads do in any order. */
     static final String[] SUMS = {"add.u32", "min.s32", "max.u32", "and.b32", "or.b32", "xor.b32", "max.s32", "min.u32"};
@@ -70,7 +70,7 @@ final class KernelGenerator {
     private final Exchanges exchanges;
     private final List<String> functions = new ArrayList<>();
     private boolean local, cells, constants;
-    private int labels;
+    private int labels, budget;
     private final String kernel;
 
     // what this kernel is made of
@@ -135,6 +135,7 @@ final class KernelGenerator {
         String name = "part" + functions.size(), outer = text.toString();
         BitSet outerUsed = (BitSet) used.clone();
         text.setLength(0);
+        budget = 4;
         int[] outerRegisters = registersOf.clone();
         List<Statement> outerStatements = List.copyOf(statements);
         String[] outerForms = forms;
@@ -237,8 +238,9 @@ final class KernelGenerator {
     long memoryBytes() { return 4 * COUNTERS + (long) CELL_BYTES * GRID * threads; }
 
     private String module() {
-        for (int parts = 1 + random.nextInt(6) / 5; parts > 0; parts--) {
-            statements(1 + random.nextInt(random.nextInt(40) == 0 ? 24 : SIZES[random.nextInt(SIZES.length)]), 0);
+        budget = random.nextInt(50) == 0 ? 30 : SIZES[random.nextInt(SIZES.length)];
+        for (int parts = 1 + random.nextInt(8) / 7; parts > 0; parts--) {
+            statements(1 + random.nextInt(Math.max(budget, 1)), 0);
             switch (random.nextInt(24)) {
                 case 0 -> uniformLoop();
                 case 1 -> uniformBranch();
@@ -246,9 +248,10 @@ final class KernelGenerator {
                 default -> { }
             }
         }
-        if (random.nextInt(10) == 0) {   // some threads end before the others
+        if (random.nextInt(16) == 0) {   // some threads end before the others
+            budget = Math.max(budget, 2);
             line("@%p" + random.nextInt(PREDICATES) + " exit");
-            statements(1 + random.nextInt(4), 0);
+            statements(1 + random.nextInt(2), 0);
         }
         String body = text.toString();
         text.setLength(0);
@@ -356,7 +359,7 @@ final class KernelGenerator {
 
     /** Statements of threads that may be on different ways. */
     private void statements(int count, int depth) {
-        while (count-- > 0) {
+        while (count-- > 0 && budget-- > 0) {
             switch (statements.get(random.nextInt(statements.size()))) {
                 case OPERATION -> operation();
                 case COMPARE -> compare(random.nextInt(PREDICATES));
