@@ -15,7 +15,7 @@ final class Gradients {
 
     Gradients(Workspace w, GlyphConfig config, DType type, int modulationSize, int batch, long partialBytes) {
         modulation = w.tensor("d modulation", DType.F32, batch, modulationSize);
-        block = BlockGradients.reserve(w, config.block(), type, modulation, batch, partialBytes);
+        block = BlockGradients.reserve(w, config.block(), type, modulation, null, batch, partialBytes);
         modulationStored = type == DType.F32 ? modulation : w.tensor("d modulation in storage type", type, batch, modulationSize);
         condition = w.tensor("d condition", type, batch, config.dim());
         time = w.tensor("d timestep hidden", type, batch, config.dim());

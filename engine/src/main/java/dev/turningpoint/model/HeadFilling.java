@@ -38,7 +38,7 @@ record HeadFilling(int heads, int model, int memory) {
 
     /** Columns of a layer that projects out of heads. */
     private static boolean outOfHeads(String layer) {
-        return layer.matches(".*\\.attn2?\\.(to_out\\.0|to_add_out)");
+        return layer.matches(".*\\.attn2?\\.(to_out\\.0|to_add_out)") || layer.endsWith("." + FluxWeights.OUT_ATTENTION);
     }
 
     /** How a parameter of a layer lies in memory, by its name and its shape in memory. */

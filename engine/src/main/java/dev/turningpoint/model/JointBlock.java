@@ -24,7 +24,7 @@ import dev.turningpoint.tensor.Tensor;
  *
  * @see <a href="https://arxiv.org/abs/2403.03206">Scaling Rectified Flow Transformers for High-Resolution Image Synthesis</a>
  */
-final class JointBlock {
+final class JointBlock implements Block {
     /** Modulation chunks of a stream: shift, scale, gate for attention, then for the feed-forward, then for the second attention. */
     private static final int SHIFT = 0, SCALE = 1, GATE = 2, SHIFT_MLP = 3, SCALE_MLP = 4, GATE_MLP = 5, SHIFT_2 = 6, SCALE_2 = 7, GATE_2 = 8;
 
@@ -93,8 +93,8 @@ final class JointBlock {
                 kind.qkNorm ? weights.layout().slot(prefix + kNorm + ".weight") : null, out);
     }
 
-    /** Both streams from {@code a.image().input()} and {@code a.text().input()} to their outputs. */
-    void forward(Stream stream, BlockActivations a, Tensor modulation, int batch, Pass pass) {
+    @Override
+    public void forward(Stream stream, BlockActivations a, Tensor modulation, int batch, Pass pass) {
         project(stream, image, a.image(), a, modulation, batch, pass);
         project(stream, text, a.text(), a, modulation, batch, pass);
         kernels.attention().forward(stream, type, a.q().address(), a.k().address(), a.v().address(), a.image().attended().address(),
@@ -148,13 +148,8 @@ final class JointBlock {
         kernels.mlp().gateResidual(stream, type, a.middle().address(), chunk(modulation, s, GATE_MLP), modulationSize, a.fed().address(), a.output().address(), rows, d, s.tokens);
     }
 
-    /**
-     * From the gradients of both residual streams after the block to those before it, in place; parameter gradients are added, the modulation's are written where
-     * {@code g} has room for them.
-     *
-     * @param input whether the gradients before the block are asked for; else the residual streams' are left as they fall
-     */
-    void backward(Stream stream, BlockActivations a, Tensor modulation, BlockGradients g, int batch, boolean input) {
+    @Override
+    public void backward(Stream stream, BlockActivations a, Tensor modulation, BlockGradients g, int batch, boolean input) {
         feedBackward(stream, image, a.image(), modulation, g, g.image(), batch);
         boolean both = !text.ends();
         if (both) {

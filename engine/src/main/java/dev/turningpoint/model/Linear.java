@@ -51,13 +51,13 @@ final class Linear implements AutoCloseable {
     }
 
     /**
-     * @param name          of the layer; its parameters are {@code name.weight} and {@code name.bias}
+     * @param name          of the layer; its parameters are {@code name.weight} and, where there is one, {@code name.bias}
      * @param y             type of the output: the storage type, or f32 where a kernel wants it so
      * @param rowsPerSample rows that one image gives this layer
      * @param trains        whether a backward follows
      */
     Linear(Device device, NetKernels kernels, Parameters parameters, String name, DType y, int rowsPerSample, boolean trains) {
-        this(device, kernels, parameters, parameters.layout().slot(name + ".weight"), parameters.layout().slot(name + ".bias"), y, rowsPerSample, trains);
+        this(device, kernels, parameters, parameters.layout().slot(name + ".weight"), biasOf(parameters, name), y, rowsPerSample, trains);
     }
 
     Linear(Device device, NetKernels kernels, Parameters parameters, Slot weight, Slot bias, DType y, int rowsPerSample, boolean trains) {
@@ -71,7 +71,7 @@ final class Linear implements AutoCloseable {
         out = Math.toIntExact(weight.shape()[0]);
         in = Math.toIntExact(weight.shape()[1]);
         try {
-            forward = resources.add(Gemm.of(device, storage, storage, y, false, true, out, in, rowsPerSample, true));
+            forward = resources.add(Gemm.of(device, storage, storage, y, false, true, out, in, rowsPerSample, bias != null));
             inputGradient = trains ? resources.add(Gemm.of(device, storage, storage, storage, false, false, in, out, rowsPerSample, false)) : null;
             inputGradientF32 = trains && storage != DType.F32 ? resources.add(Gemm.of(device, storage, storage, DType.F32, false, false, in, out, rowsPerSample, false)) : inputGradient;
         } catch (RuntimeException | Error e) {
@@ -79,6 +79,10 @@ final class Linear implements AutoCloseable {
             throw e;
         }
         biasInStorage = y == storage;
+    }
+
+    private static Slot biasOf(Parameters parameters, String name) {
+        return parameters.layout().contains(name + ".bias") ? parameters.layout().slot(name + ".bias") : null;
     }
 
     void adapt(Adapter lowRank) {
@@ -99,7 +103,7 @@ final class Linear implements AutoCloseable {
 
     /** {@code y = x W^T + b (+ y)}. */
     void forward(Stream stream, long x, long y, int rows, boolean accumulate) {
-        long b = biasInStorage ? parameters.compute(bias) : parameters.value(bias);
+        long b = bias == null ? 0 : biasInStorage ? parameters.compute(bias) : parameters.value(bias);
         forward.run(stream, rows, x, in, parameters.compute(weight), in, y, out, b, 1f, accumulate ? 1f : 0f);
     }
 
@@ -126,6 +130,12 @@ final class Linear implements AutoCloseable {
         backwardAdapter(stream, x, dy, dx, partials, rows);
     }
 
+    /** As {@link #backwardInput}, added to dx. */
+    void addBackwardInput(Stream stream, long x, long dy, long dx, long partials, int rows) {
+        inputGradient.run(stream, rows, dy, out, parameters.compute(weight), in, dx, in, 0, 1f, 1f);
+        backwardAdapter(stream, x, dy, dx, partials, rows);
+    }
+
     /** The adapter's gradients alone, where dx is not asked for (0) or already has the base layer's part. */
     void backwardAdapter(Stream stream, long x, long dy, long dx, long partials, int rows) {
         for (int i = 0; i < adapters.size(); i++) {
@@ -146,7 +156,9 @@ final class Linear implements AutoCloseable {
             return;
         }
         weightGradient(rows).run(stream, out, dy, out, x, in, parameters.gradient(weight), in, 0, 1f, 1f);
-        kernels.mlp().biasGradient(stream, storage, dy, parameters.gradient(bias), partials, rows, out, true);
+        if (bias != null) {
+            kernels.mlp().biasGradient(stream, storage, dy, parameters.gradient(bias), partials, rows, out, true);
+        }
     }
 
     private Gemm weightGradient(int rows) {

@@ -27,12 +27,12 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * The published transformers, SD3 (3.5-medium, 3.5-large) so far: velocity of latents from the noisy latents, sigma, and a prompt's embeddings.
+ * The published transformers, SD3 (3.5-medium, 3.5-large) and FLUX.1: velocity of latents from the noisy latents, sigma, and a prompt's embeddings.
  *
  * <pre>
- *   condition = silu-MLP(sinusoid(1000 sigma)) + silu-MLP(pooled text)
- *   image     = patches Wp^T + b + positions          text = text embeddings Wc^T + b
- *   image, text = block(image, text, condition)       depth times
+ *   condition = silu-MLP(sinusoid(1000 sigma)) + silu-MLP(pooled text) (+ silu-MLP(sinusoid(1000 guidance)), FLUX.1-dev)
+ *   image     = patches Wp^T + b (+ positions, SD3)   text = text embeddings Wc^T + b
+ *   image, text = block(image, text, condition)       depth times; FLUX rotates queries and keys by position
  *   velocity  = unpatch((LN(image) (1 + scale) + shift) Wo^T + b)
  * </pre>
  *
@@ -94,6 +94,14 @@ public final class TransformerModel implements TrainableVelocity {
         }
     }
 
+    /** A linear layer by the name of its weights; two streams may use the same. */
+    private record Layer(String name, Linear linear) {
+    }
+
+    /** Two layers with a silu between; null linears where there are none. */
+    private record Embedding(Linear first, Linear second) {
+    }
+
     private final Options options;
     private final Sizes sizes;
     private final DType type;
@@ -103,13 +111,14 @@ public final class TransformerModel implements TrainableVelocity {
     private final NetKernels kernels;
     private final Parameters parameters;
     private final Parameters adapter;
-    private final Map<String, Linear> linears = new LinkedHashMap<>();
-    private final Linear patchEmbed, contextEmbed, time1, time2, pooled1, pooled2, modulationLayer, output;
-    private final JointBlock[] blocks;
+    private final List<Layer> layers = new ArrayList<>();
+    private final Linear patchEmbed, contextEmbed, modulationLayer, output;
+    private final Embedding time, pooled, guidance;
+    private final Block[] blocks;
     private final Resources resources = new Resources();
     private final Workspace tables = new Workspace("prompt embeddings and positions"), rolloutMemory = new Workspace("activations of the rollout"),
             trainMemory = new Workspace("activations of training");
-    private final Tensor promptText, promptPooled, positions;
+    private final Tensor promptText, promptPooled, promptGuidance, positions, rope;
     private final TransformerActivations rollout, train;
     private final BlockGradients gradients;
     private final Tensor modulationStored, outPatches, dCondition, dHidden, dLatents, dText, dPooled;
@@ -122,53 +131,63 @@ public final class TransformerModel implements TrainableVelocity {
         type = options.storage;
         boolean backward = options.trains != GlyphModel.Trains.NOTHING, full = options.trains == GlyphModel.Trains.EVERYTHING, inputs = options.inputGradients, conditions = full || inputs;
         maxTrainBatch = backward ? options.maxTrainBatch : 0;
-        if (!(options.architecture instanceof Sd3Architecture a)) {
-            throw new IllegalArgumentException(options.architecture.name() + " is not served yet");
-        }
-        filling = new HeadFilling(a.heads(), a.headDim(), BlockShape.served(a.headDim()));
-        sizes = sizes(a, options, filling);
+        filling = switch (options.architecture) {
+            case Sd3Architecture a -> new HeadFilling(a.heads(), a.headDim(), BlockShape.served(a.headDim()));
+            case FluxArchitecture a -> new HeadFilling(a.heads(), a.headDim(), BlockShape.served(a.headDim()));
+        };
+        sizes = switch (options.architecture) {
+            case Sd3Architecture a -> sizes(a, options, filling);
+            case FluxArchitecture a -> sizes(a, options, filling);
+        };
         BlockShape shape = sizes.block;
         try {
-            weights = new Sd3Weights(a, filling);
+            weights = switch (options.architecture) {
+                case Sd3Architecture a -> new Sd3Weights(a, filling);
+                case FluxArchitecture a -> new FluxWeights(a, filling);
+            };
             var kept = EnumSet.of(Parameters.Keep.GRADIENTS);
             kept.addAll(options.keep);
             kernels = resources.add(NetKernels.load(device));
-            parameters = resources.add(new Parameters(device, "parameters of " + a.name(), weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class)));
+            parameters = resources.add(new Parameters(device, "parameters of " + options.architecture.name(), weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class)));
             resources.add(this::closeLinears);
             int ni = shape.imageTokens(), nt = shape.textTokens();
-            patchEmbed = linear(device, "pos_embed.proj", DType.F32, ni, conditions);
+            promptText = tables.tensor("text of all prompts", DType.F32, options.prompts, (long) nt * sizes.textWidth);
+            promptPooled = tables.tensor("pooled text of all prompts", DType.F32, options.prompts, sizes.pooledWidth);
+            promptGuidance = tables.tensor("guidance of all prompts", DType.F32, options.prompts);
+            boolean flux = options.architecture instanceof FluxArchitecture;
+            positions = flux ? null : tables.tensor("positions", DType.F32, ni, shape.width());
+            rope = flux ? tables.tensor("rotations", DType.F32, shape.jointTokens(), shape.headDim()) : null;
+
+            patchEmbed = linear(device, flux ? "x_embedder" : "pos_embed.proj", DType.F32, ni, conditions);
             contextEmbed = linear(device, "context_embedder", DType.F32, nt, conditions);
-            time1 = linear(device, "time_text_embed.timestep_embedder.linear_1", type, 1, conditions);
-            time2 = linear(device, "time_text_embed.timestep_embedder.linear_2", type, 1, conditions);
-            pooled1 = linear(device, "time_text_embed.text_embedder.linear_1", type, 1, conditions);
-            pooled2 = linear(device, "time_text_embed.text_embedder.linear_2", type, 1, conditions);
+            time = embedding(device, "time_text_embed.timestep_embedder", conditions);
+            pooled = embedding(device, "time_text_embed.text_embedder", conditions);
+            guidance = sizes.guidance ? embedding(device, "time_text_embed.guidance_embedder", conditions) : null;
             modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, conditions);
-            linears.put("modulation", modulationLayer);
+            layers.add(new Layer("modulation", modulationLayer));
             output = linear(device, "proj_out", type, ni, backward);
-            blocks = new JointBlock[a.depth()];
+            blocks = new Block[sizes.blocks];
+            JointBlock.Layers make = (name, tokens) -> linear(device, name, type, tokens, backward);
             for (int i = 0; i < blocks.length; i++) {
-                blocks[i] = new JointBlock(kernels, parameters, weights, shape, Sd3Weights.block(i), new JointBlock.Kind(i == blocks.length - 1, true, a.isDual(i), a.qkNorm()),
-                        (name, tokens) -> linear(device, name, type, tokens, backward), null);
+                blocks[i] = block(i, make);
             }
             finalModulation = weights.modulationOffset("norm_out.linear");
 
-            promptText = tables.tensor("text of all prompts", DType.F32, options.prompts, (long) nt * a.textWidth());
-            promptPooled = tables.tensor("pooled text of all prompts", DType.F32, options.prompts, a.pooledWidth());
-            positions = tables.tensor("positions", DType.F32, ni, shape.width());
             rollout = new TransformerActivations(rolloutMemory, sizes, type, weights.modulationSize(), options.maxBatch, Pass.ROLLOUT);
             train = backward ? new TransformerActivations(trainMemory, sizes, type, weights.modulationSize(), maxTrainBatch, Pass.TRAIN) : null;
             adapter = options.lora != null ? adapt(device, options.lora, kept) : null;
             lowest = lowestTrained();
             long batch = maxTrainBatch;
             Tensor modulationGradient = backward && conditions ? trainMemory.tensor("d modulation", DType.F32, batch, weights.modulationSize()) : null;
-            gradients = backward ? BlockGradients.reserve(trainMemory, shape, type, modulationGradient, maxTrainBatch, partialBytes()) : null;
+            Tensor textModulation = modulationGradient != null && flux ? trainMemory.tensor("d modulation of the text", DType.F32, batch, weights.modulationSize()) : null;
+            gradients = backward ? BlockGradients.reserve(trainMemory, shape, type, modulationGradient, textModulation, maxTrainBatch, partialBytes()) : null;
             modulationStored = modulationGradient == null || type == DType.F32 ? modulationGradient : trainMemory.tensor("d modulation in storage type", type, batch, weights.modulationSize());
             outPatches = backward ? trainMemory.tensor("d velocity patches", type, batch * ni, sizes.patchOut()) : null;
             dCondition = conditions ? trainMemory.tensor("d condition", type, batch, shape.width()) : null;
             dHidden = conditions ? trainMemory.tensor("d hidden condition", type, batch, shape.width()) : null;
             dLatents = inputs ? trainMemory.tensor("d latents", DType.F32, batch, latentSize()) : null;
-            dText = inputs ? trainMemory.tensor("d text embeddings", DType.F32, batch * nt, a.textWidth()) : null;
-            dPooled = inputs ? trainMemory.tensor("d pooled text", DType.F32, batch, a.pooledWidth()) : null;
+            dText = inputs ? trainMemory.tensor("d text embeddings", DType.F32, batch * nt, sizes.textWidth) : null;
+            dPooled = inputs ? trainMemory.tensor("d pooled text", DType.F32, batch, sizes.pooledWidth) : null;
             resources.add(tables.allocate(device));
             resources.add(rolloutMemory.allocate(device));
             if (backward) {
@@ -176,6 +195,9 @@ public final class TransformerModel implements TrainableVelocity {
             }
             try (Stream stream = device.newStream()) {
                 stream.fill(promptText.address(), (byte) 0, tables.bytes());
+                if (options.architecture instanceof FluxArchitecture a) {
+                    uploadRotations(a, stream);
+                }
                 stream.synchronize();
             }
         } catch (RuntimeException | Error e) {      // out of device memory, most likely: nobody gets a model to close
@@ -196,9 +218,61 @@ public final class TransformerModel implements TrainableVelocity {
         return new Sizes(shape, a.depth(), !a.dualLayers().isEmpty(), false, p, a.inChannels(), a.outChannels(), a.textWidth(), a.pooledWidth(), o.height, o.width, true);
     }
 
+    private static Sizes sizes(FluxArchitecture a, Options o, HeadFilling filling) {
+        if (o.height % 2 != 0 || o.width % 2 != 0) {
+            throw new IllegalArgumentException("latents of " + o.height + " x " + o.width + ": both sides are even, for 2 x 2 pixels are one token");
+        }
+        var shape = new BlockShape(a.width(), a.heads(), filling.memory(), a.headDim(), 4 * a.width(), o.height / 2 * (o.width / 2), o.textTokens);
+        return new Sizes(shape, a.doubleBlocks() + a.singleBlocks(), false, a.guidance(), 2, a.channels() / 4, a.channels() / 4, a.textWidth(), a.pooledWidth(), o.height, o.width, false);
+    }
+
+    /**
+     * The rotary embedding of every place: pairs of a head are shared by index (0 everywhere), row and column of an image token, with frequencies 10000^(-2 i / n) of
+     * the n numbers of each; text stands at 0, 0, 0. Angles are f64, as diffusers has them.
+     */
+    private void uploadRotations(FluxArchitecture a, Stream stream) {
+        int columns = sizes.width / 2, memory = sizes.block.headDim();
+        try (HostMemory host = HostMemory.allocate(rope.bytes())) {
+            for (int token = 0; token < sizes.block.jointTokens(); token++) {
+                boolean image = token < sizes.block.imageTokens();
+                double[] place = {0, image ? token / columns : 0, image ? token % columns : 0};
+                int pair = 0;
+                for (int axis = 0; axis < 3; axis++) {
+                    for (int i = 0; i < a.axes().get(axis) / 2; i++, pair++) {
+                        double angle = place[axis] * Math.pow(10000, -2.0 * i / a.axes().get(axis));
+                        turn(host.segment(), token * memory + 2 * pair, Math.cos(angle), Math.sin(angle));
+                    }
+                }
+                for (; pair < memory / 2; pair++) {
+                    turn(host.segment(), token * memory + 2 * pair, 1, 0);
+                }
+            }
+            rope.copyFrom(host.segment(), stream);
+            stream.synchronize();
+        }
+    }
+
+    private static void turn(MemorySegment table, int at, double cos, double sin) {
+        table.setAtIndex(ValueLayout.JAVA_FLOAT, at, (float) cos);
+        table.setAtIndex(ValueLayout.JAVA_FLOAT, at + 1, (float) sin);
+    }
+
+    private Embedding embedding(Device device, String name, boolean backward) {
+        return new Embedding(linear(device, name + ".linear_1", type, 1, backward), linear(device, name + ".linear_2", type, 1, backward));
+    }
+
+    private Block block(int i, JointBlock.Layers make) {
+        String joint = DiffusersWeights.block(i);
+        return switch (options.architecture) {
+            case Sd3Architecture a -> new JointBlock(kernels, parameters, weights, sizes.block, joint, new JointBlock.Kind(i == a.depth() - 1, true, a.isDual(i), a.qkNorm()), make, null);
+            case FluxArchitecture a when i < a.doubleBlocks() -> new JointBlock(kernels, parameters, weights, sizes.block, joint, new JointBlock.Kind(false, false, false, true), make, rope);
+            case FluxArchitecture a -> new SingleBlock(kernels, parameters, weights, sizes.block, FluxWeights.single(i - a.doubleBlocks()), make, rope);
+        };
+    }
+
     private Linear linear(Device device, String name, DType y, int rowsPerSample, boolean backward) {
         var linear = new Linear(device, kernels, parameters, name, y, rowsPerSample, backward);
-        linears.put(name, linear);
+        layers.add(new Layer(name, linear));
         return linear;
     }
 
@@ -206,8 +280,10 @@ public final class TransformerModel implements TrainableVelocity {
     private Parameters adapt(Device device, LoraConfig lora, Set<Parameters.Keep> kept) {
         var layout = new ParameterLayout();
         forTargets(lora, (name, linear, column) -> {
-            layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
-            layout.add(name + ".lora_B.weight", weights.layout().slot(name + ".weight").shape()[0], lora.rank());
+            if (!layout.contains(name + ".lora_A.weight")) {          // else the other stream has it too
+                layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
+                layout.add(name + ".lora_B.weight", weights.layout().slot(name + ".weight").shape()[0], lora.rank());
+            }
         });
         if (layout.slots().isEmpty()) {
             throw new IllegalArgumentException("no layer of " + options.architecture.name() + " is named as a target of the adapter: " + lora.targets());
@@ -227,17 +303,17 @@ public final class TransformerModel implements TrainableVelocity {
     }
 
     private void forTargets(LoraConfig lora, Target target) {
-        linears.forEach((layer, linear) -> {
+        for (Layer layer : layers) {
             int column = 0;
-            for (String part : weights.parts(layer)) {
+            for (String part : weights.parts(layer.name)) {
                 if (part.contains("transformer_blocks.") && lora.targets(part)) {
-                    target.take(part, linear, column);
+                    target.take(part, layer.linear, column);
                 }
                 if (part.contains("transformer_blocks.")) {
                     column += Math.toIntExact(weights.layout().slot(part + ".weight").shape()[0]);
                 }
             }
-        });
+        }
     }
 
     /** The first block whose backward somebody asks for. */
@@ -247,15 +323,16 @@ public final class TransformerModel implements TrainableVelocity {
         }
         int least = blocks.length;
         for (String name : adapter.layout().slots().keySet()) {
-            least = Math.min(least, Integer.parseInt(name.split("\\.")[1]));
+            int number = Integer.parseInt(name.split("\\.")[1]);
+            least = Math.min(least, options.architecture instanceof FluxArchitecture a && name.startsWith("single_") ? a.doubleBlocks() + number : number);
         }
         return least;
     }
 
     private long partialBytes() {
         long bytes = NormKernels.qkNormScratch(maxTrainBatch, Math.max(sizes.block.imageTokens(), sizes.block.textTokens()), sizes.block.headDim());
-        for (Linear linear : linears.values()) {
-            bytes = Math.max(bytes, linear.scratch(maxTrainBatch * linear.rowsPerSample()));
+        for (Layer layer : layers) {
+            bytes = Math.max(bytes, layer.linear.scratch(maxTrainBatch * layer.linear.rowsPerSample()));
         }
         return bytes;
     }
@@ -268,14 +345,19 @@ public final class TransformerModel implements TrainableVelocity {
      * @param prompt 0 to prompts - 1; 0 is the empty prompt, all zeros until it is given
      * @param text   f32 [textTokens, text width], off the heap
      * @param pooled f32 [pooled width], off the heap
+     * @param scale  of the guidance that FLUX.1-dev takes as an input; of no meaning to other networks
      */
-    public void setPrompt(int prompt, MemorySegment text, MemorySegment pooled, Stream stream) {
+    public void setPrompt(int prompt, MemorySegment text, MemorySegment pooled, double scale, Stream stream) {
         if (prompt < 0 || prompt >= options.prompts) {
             throw new IllegalArgumentException("prompt " + prompt + " of " + options.prompts);
         }
         promptText.view("text of a prompt", prompt * (promptText.elements() / options.prompts), promptText.elements() / options.prompts).copyFrom(text, stream);
         promptPooled.view("pooled text of a prompt", prompt * (promptPooled.elements() / options.prompts), promptPooled.elements() / options.prompts).copyFrom(pooled, stream);
-        stream.synchronize();
+        try (HostMemory host = HostMemory.allocate(Float.BYTES)) {
+            host.segment().set(ValueLayout.JAVA_FLOAT, 0, (float) scale);
+            stream.copyToDevice(promptGuidance.address(prompt), host.segment());
+            stream.synchronize();
+        }
     }
 
     // The forward
@@ -326,20 +408,23 @@ public final class TransformerModel implements TrainableVelocity {
         contextEmbed.forward(stream, a.textStored.address(), a.words.address(), batch * nt, false);
 
         kernels.embed().timestepEmbedding(stream, type, sigma, a.timestep.address(), batch, TIMESTEP_FEATURES);
-        time1.forward(stream, a.timestep.address(), a.timeHidden.address(), batch, false);
-        kernels.mlp().silu(stream, type, a.timeHidden.address(), a.timeActivated.address(), (long) batch * d);
-        time2.forward(stream, a.timeActivated.address(), a.condition.address(), batch, false);
+        embed(stream, time, a.timestep, a.timeHidden, a.timeActivated, a.condition, batch, false);
         kernels.embed().tokenEmbedding(stream, conditions, promptPooled.address(), 0, a.pooled.address(), batch, 1, sizes.pooledWidth, options.prompts);
         store(stream, a.pooled, a.pooledStored, (long) batch * sizes.pooledWidth);
-        pooled1.forward(stream, a.pooledStored.address(), a.pooledHidden.address(), batch, false);
-        kernels.mlp().silu(stream, type, a.pooledHidden.address(), a.pooledActivated.address(), (long) batch * d);
-        pooled2.forward(stream, a.pooledActivated.address(), a.condition.address(), batch, true);
+        embed(stream, pooled, a.pooledStored, a.pooledHidden, a.pooledActivated, a.condition, batch, true);
+        if (guidance != null) {
+            kernels.embed().tokenEmbedding(stream, conditions, promptGuidance.address(), 0, a.guidance.address(), batch, 1, 1, options.prompts);
+            kernels.embed().timestepEmbedding(stream, type, a.guidance.address(), a.guidanceFeatures.address(), batch, TIMESTEP_FEATURES);
+            embed(stream, guidance, a.guidanceFeatures, a.guidanceHidden, a.guidanceActivated, a.condition, batch, true);
+        }
         kernels.mlp().silu(stream, type, a.condition.address(), a.conditionActivated.address(), (long) batch * d);
         modulationLayer.forward(stream, a.conditionActivated.address(), a.modulation.address(), batch, false);
 
         kernels.embed().patchify(stream, DType.F32, latents, type, a.patches.address(), batch, sizes.channels, sizes.height, sizes.width, sizes.patch, false);
         patchEmbed.forward(stream, a.patches.address(), a.image.address(), imageRows, false);
-        kernels.embed().addPosition(stream, DType.F32, a.image.address(), positions.address(), a.image.address(), batch, ni * d);
+        if (positions != null) {
+            kernels.embed().addPosition(stream, DType.F32, a.image.address(), positions.address(), a.image.address(), batch, ni * d);
+        }
 
         for (int i = 0; i < blocks.length; i++) {
             blocks[i].forward(stream, a.blocks[i], a.modulation, batch, pass);
@@ -349,6 +434,12 @@ public final class TransformerModel implements TrainableVelocity {
                 a.resultNormed.address(), orZero(a.resultStats), imageRows, d, ni, BlockShape.EPS);
         output.forward(stream, a.resultNormed.address(), a.outPatches.address(), imageRows, false);
         kernels.embed().unpatchify(stream, type, a.outPatches.address(), type, velocity, batch, sizes.outChannels, sizes.height, sizes.width, sizes.patch, sizes.channelsLast);
+    }
+
+    private void embed(Stream stream, Embedding layers, Tensor in, Tensor hidden, Tensor activated, Tensor condition, int batch, boolean added) {
+        layers.first.forward(stream, in.address(), hidden.address(), batch, false);
+        kernels.mlp().silu(stream, type, hidden.address(), activated.address(), (long) batch * sizes.block.width());
+        layers.second.forward(stream, activated.address(), condition.address(), batch, added);
     }
 
     private void store(Stream stream, Tensor f32, Tensor stored, long elements) {
@@ -378,6 +469,9 @@ public final class TransformerModel implements TrainableVelocity {
         output.backwardInput(stream, a.resultNormed.address(), outPatches.address(), narrow, partials, imageRows);
         stream.fill(dImage, (byte) 0, DType.F32.bytes((long) imageRows * d));
         stream.fill(dWords, (byte) 0, DType.F32.bytes((long) batch * s.textTokens() * d));
+        if (g.textModulation() != null) {
+            g.textModulation().clear(stream);
+        }
         kernels.norm().adaptiveLayerNormBackward(stream, type, a.result.address(), a.modulation.address(finalModulation), weights.modulationSize(), a.resultStats.address(), narrow,
                 dImage, asked ? g.modulation().address(finalModulation + d) : 0, asked ? g.modulation().address(finalModulation) : 0, imageRows, d, ni);
         for (int i = blocks.length - 1; i >= lowest; i--) {
@@ -394,18 +488,18 @@ public final class TransformerModel implements TrainableVelocity {
     private void backwardEmbeddings(Stream stream, TransformerActivations a, BlockGradients g, long dImage, long dWords, int batch) {
         int d = sizes.block.width(), imageRows = batch * sizes.block.imageTokens(), textRows = batch * sizes.block.textTokens();
         long partials = g.partials().address(), dConditions = dCondition.address(), hidden = dHidden.address();
+        if (g.textModulation() != null) {
+            kernels.mlp().add(stream, DType.F32, g.modulation().address(), g.textModulation().address(), g.modulation().address(), (long) batch * weights.modulationSize());
+        }
         store(stream, g.modulation(), modulationStored, (long) batch * weights.modulationSize());
         modulationLayer.backwardWeight(stream, a.conditionActivated.address(), modulationStored.address(), partials, batch);
         modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulationStored.address(), dConditions, partials, batch);
         kernels.mlp().siluBackward(stream, type, a.condition.address(), dConditions, dConditions, (long) batch * d);
-        time2.backwardWeight(stream, a.timeActivated.address(), dConditions, partials, batch);
-        time2.backwardInput(stream, a.timeActivated.address(), dConditions, hidden, partials, batch);
-        kernels.mlp().siluBackward(stream, type, a.timeHidden.address(), hidden, hidden, (long) batch * d);
-        time1.backwardWeight(stream, a.timestep.address(), hidden, partials, batch);
-        pooled2.backwardWeight(stream, a.pooledActivated.address(), dConditions, partials, batch);
-        pooled2.backwardInput(stream, a.pooledActivated.address(), dConditions, hidden, partials, batch);
-        kernels.mlp().siluBackward(stream, type, a.pooledHidden.address(), hidden, hidden, (long) batch * d);
-        pooled1.backwardWeight(stream, a.pooledStored.address(), hidden, partials, batch);
+        embedBackward(stream, time, a.timestep, a.timeHidden, a.timeActivated, batch);
+        if (guidance != null) {
+            embedBackward(stream, guidance, a.guidanceFeatures, a.guidanceHidden, a.guidanceActivated, batch);
+        }
+        embedBackward(stream, pooled, a.pooledStored, a.pooledHidden, a.pooledActivated, batch);   // the last: its dHidden is read below
 
         long image = g.image().stored().address(), words = g.text().stored().address();
         store(stream, g.image().residual(), g.image().stored(), (long) imageRows * d);
@@ -415,11 +509,19 @@ public final class TransformerModel implements TrainableVelocity {
         if (options.inputGradients) {
             dPooled.clear(stream);
             dText.clear(stream);
-            pooled1.backwardInputF32(stream, hidden, dPooled.address(), batch);
+            pooled.first.backwardInputF32(stream, hidden, dPooled.address(), batch);
             contextEmbed.backwardInputF32(stream, words, dText.address(), textRows);
             patchEmbed.backwardInput(stream, a.patches.address(), image, a.patches.address(), partials, imageRows);
             kernels.embed().unpatchify(stream, type, a.patches.address(), DType.F32, dLatents.address(), batch, sizes.channels, sizes.height, sizes.width, sizes.patch, false);
         }
+    }
+
+    private void embedBackward(Stream stream, Embedding layers, Tensor in, Tensor hidden, Tensor activated, int batch) {
+        long partials = gradients.partials().address();
+        layers.second.backwardWeight(stream, activated.address(), dCondition.address(), partials, batch);
+        layers.second.backwardInput(stream, activated.address(), dCondition.address(), dHidden.address(), partials, batch);
+        kernels.mlp().siluBackward(stream, type, hidden.address(), dHidden.address(), dHidden.address(), (long) batch * sizes.block.width());
+        layers.first.backwardWeight(stream, in.address(), dHidden.address(), partials, batch);
     }
 
     /** Gradient of the latents of the last backward, f32 [batch, latentSize]; of a model that was built for it. */
@@ -455,20 +557,41 @@ public final class TransformerModel implements TrainableVelocity {
         if (!checkpoint.architecture().equals(options.architecture)) {
             throw new IllegalArgumentException("the model is " + options.architecture.config() + ", the checkpoint " + checkpoint.architecture().config());
         }
-        try (HostMemory flat = HostMemory.allocate(parameters.values().bytes()); HostMemory table = HostMemory.allocate(positions.bytes())) {
+        try (HostMemory flat = HostMemory.allocate(parameters.values().bytes())) {
             flat.segment().fill((byte) 0);
             checkpoint.forEachTensor((name, values) -> {
                 if (name.equals("pos_embed.pos_embed")) {
-                    crop(values, table.segment());
+                    uploadPositions(values, stream);
+                } else if (FluxWeights.isSplit(name)) {
+                    split(name, values, flat.segment());
                 } else {
-                    put(weights.layout().slot(name), values, flat.segment());
+                    put(weights.layout().slot(FluxWeights.here(name)), values, flat.segment());
                 }
             });
             Parameters.upload(flat.segment(), parameters.values(), stream);
-            Parameters.upload(table.segment(), positions, stream);
         }
         parameters.changed(kernels.mlp(), stream);
         stream.synchronize();
+    }
+
+    private void uploadPositions(MemorySegment table, Stream stream) {
+        try (HostMemory host = HostMemory.allocate(positions.bytes())) {
+            crop(table, host.segment());
+            Parameters.upload(host.segment(), positions, stream);
+        }
+    }
+
+    /** The columns of attention and feed-forward, each to its own matrix. */
+    private void split(String name, MemorySegment values, MemorySegment flat) {
+        Slot attention = weights.layout().slot(name.replace(FluxWeights.OUT, FluxWeights.OUT_ATTENTION)), mlp = weights.layout().slot(name.replace(FluxWeights.OUT, FluxWeights.OUT_MLP));
+        long d = sizes.block.width(), mine = (long) filling.heads() * filling.model(), others = mlp.shape()[1], row = mine + others;
+        try (HostMemory part = HostMemory.allocate(4 * d * mine)) {
+            for (long i = 0; i < d; i++) {
+                MemorySegment.copy(values, 4 * i * row, part.segment(), 4 * i * mine, 4 * mine);
+                MemorySegment.copy(values, 4 * (i * row + mine), flat, 4 * (mlp.offset() + i * others), 4 * others);
+            }
+            put(attention, part.segment(), flat);
+        }
     }
 
     /** The middle of the table of positions. */
@@ -506,7 +629,7 @@ public final class TransformerModel implements TrainableVelocity {
         stream.synchronize();
     }
 
-    /** Tensors of a flat buffer of the trained parameters (values, gradients), by name, of the model's shapes; waits for them. */
+    /** Tensors of a flat buffer of the trained parameters (values, gradients), by diffusers' names, of the model's shapes; waits for them. */
     public Map<String, float[]> tensors(Tensor flat, Stream stream) {
         var all = new LinkedHashMap<String, float[]>();
         try (HostMemory host = Parameters.download(flat, stream)) {
@@ -514,7 +637,25 @@ public final class TransformerModel implements TrainableVelocity {
                 all.put(slot.name(), filling.plan(slot.name(), slot.shape()).taken(host.segment().asSlice(4 * slot.offset(), 4 * slot.elements())));
             }
         }
+        for (String name : List.copyOf(all.keySet())) {
+            if (name.endsWith(FluxWeights.OUT_ATTENTION + ".bias")) {
+                all.put(name.replace(FluxWeights.OUT_ATTENTION, FluxWeights.OUT), all.remove(name));
+            } else if (name.endsWith(FluxWeights.OUT_ATTENTION + ".weight")) {
+                all.put(name.replace(FluxWeights.OUT_ATTENTION, FluxWeights.OUT),
+                        sideBySide(all.remove(name), all.remove(name.replace(FluxWeights.OUT_ATTENTION, FluxWeights.OUT_MLP)), sizes.block.width()));
+            }
+        }
         return all;
+    }
+
+    private static float[] sideBySide(float[] a, float[] b, int rows) {
+        var out = new float[a.length + b.length];
+        int left = a.length / rows, right = b.length / rows;
+        for (int i = 0; i < rows; i++) {
+            System.arraycopy(a, i * left, out, i * (left + right), left);
+            System.arraycopy(b, i * right, out, i * (left + right) + left, right);
+        }
+        return out;
     }
 
     /** What is trained: the network's parameters or the adapter's. */
@@ -592,7 +733,7 @@ public final class TransformerModel implements TrainableVelocity {
 
     private void closeLinears() {
         try (var all = new Resources()) {
-            linears.values().forEach(all::add);
+            layers.forEach(layer -> all.add(layer.linear));
         }
     }
 }

@@ -64,6 +64,11 @@ public final class ParameterLayout {
         return whole;
     }
 
+    /** Whether there is a parameter or group of this name. */
+    public boolean contains(String name) {
+        return slots.containsKey(name) || groups.containsKey(name);
+    }
+
     /** The parameter or group of this name. */
     public Slot slot(String name) {
         var slot = slots.getOrDefault(name, groups.get(name));

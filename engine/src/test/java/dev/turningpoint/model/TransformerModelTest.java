@@ -45,16 +45,21 @@ class TransformerModelTest {
     static final class Case implements AutoCloseable {
         final TransformerModel model;
         final DeviceMemory memory = device.allocate(1 << 20, "inputs of a golden");
-        final int batch, n;
+        final int batch, n, channels, height, width;
+        final boolean packed;
         final long latents, sigma, conditions, velocity, gradient;
 
         Case(String name, GlyphModel.Trains trains, LoraConfig lora, boolean inputs) {
             try (Checkpoint c = Checkpoint.open(GOLDENS.resolve(name).resolve("diffusion_pytorch_model.safetensors")); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"))) {
                 Recognised found = Recognised.of(c);
-                var shape = io.info("in.hidden_states").shape();
+                packed = name.startsWith("flux");
+                var shape = io.info(packed ? "pack.raw" : "in.hidden_states").shape();
                 batch = (int) (long) shape.getFirst();
+                channels = (int) (long) shape.get(1);
+                height = (int) (long) shape.get(2);
+                width = (int) (long) shape.get(3);
                 int tokens = (int) (long) io.info("in.encoder_hidden_states").shape().get(1);
-                model = new TransformerModel(device, new TransformerModel.Options(found.architecture(), (int) (long) shape.get(2), (int) (long) shape.get(3), tokens, batch, DType.F32, batch,
+                model = new TransformerModel(device, new TransformerModel.Options(found.architecture(), height, width, tokens, batch, DType.F32, batch,
                         trains == GlyphModel.Trains.NOTHING ? 0 : batch, trains, lora, Set.of(), inputs));
                 model.load(found, stream);
                 n = model.latentSize();
@@ -65,10 +70,10 @@ class TransformerModelTest {
                 sigma = gradient + 4L * batch * n;
                 conditions = sigma + 4L * batch;
                 float[] text = io.floats("in.encoder_hidden_states"), pooled = io.floats("in.pooled_projections"), times = io.floats("in.timestep");
-                for (int b = 0; b < batch; b++) model.setPrompt(b, part(text, b), part(pooled, b), stream);
-                put(latents, io.floats("in.hidden_states"));
-                put(gradient, io.floats("in.gout"));
-                for (int b = 0; b < batch; b++) times[b] /= 1000;
+                for (int b = 0; b < batch; b++) model.setPrompt(b, part(text, b), part(pooled, b), packed ? io.floats("in.guidance")[b] : 0, stream);
+                put(latents, unpacked(io.floats("in.hidden_states")));
+                put(gradient, unpacked(io.floats("in.gout")));
+                for (int b = 0; b < batch && !packed; b++) times[b] /= 1000;   // FLUX is given sigma, SD3 1000 sigma
                 put(sigma, times);
                 int[] numbers = {0, 1};
                 try (HostMemory host = HostMemory.allocate(4L * batch)) {
@@ -77,6 +82,31 @@ class TransformerModelTest {
                     stream.synchronize();
                 }
             }
+        }
+
+        /** FLUX's tokens [batch, tokens, (channel, row, column)] as latents [batch, channel, row, column]; others as they are. */
+        float[] unpacked(float[] tokens) {
+            return reorder(tokens, false);
+        }
+
+        float[] packed(float[] latents) {
+            return reorder(latents, true);
+        }
+
+        private float[] reorder(float[] from, boolean pack) {
+            if (!packed) return from;
+            var to = new float[from.length];
+            for (int i = 0, b = 0; b < batch; b++)
+                for (int y = 0; y < height / 2; y++)
+                    for (int x = 0; x < width / 2; x++)
+                        for (int ch = 0; ch < channels; ch++)
+                            for (int dy = 0; dy < 2; dy++)
+                                for (int dx = 0; dx < 2; dx++, i++) {
+                                    int at = ((b * channels + ch) * height + 2 * y + dy) * width + 2 * x + dx;
+                                    if (pack) to[i] = from[at];
+                                    else to[at] = from[i];
+                                }
+            return to;
         }
 
         private MemorySegment part(float[] all, int b) {
@@ -128,18 +158,18 @@ class TransformerModelTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"sd3_tiny"})
+    @ValueSource(strings = {"sd3_tiny", "flux_tiny"})
     void outputAndAllGradientsAreThoseOfDiffusers(String name) {
         try (var c = new Case(name, GlyphModel.Trains.EVERYTHING, null, true); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"));
              var grads = SafetensorsFile.open(GOLDENS.resolve(name + "/param_grads.safetensors"))) {
             c.model.velocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
             float[] out = c.read(c.velocity, c.batch * c.n);
-            close("out", io.floats("out"), out, 1e-4);
+            close("out", io.floats("out"), c.packed(out), 1e-4);
             c.model.trainVelocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
             org.junit.jupiter.api.Assertions.assertArrayEquals(out, c.read(c.velocity, c.batch * c.n), "training has the bits of a rollout");
             c.model.zeroGradients(stream);
             c.model.backward(stream, c.gradient, c.batch);
-            close("grad.hidden_states", io.floats("grad.hidden_states"), c.read(c.model.latentsGradient()), 1e-3);
+            close("grad.hidden_states", io.floats("grad.hidden_states"), c.packed(c.read(c.model.latentsGradient())), 1e-3);
             close("grad.encoder_hidden_states", io.floats("grad.encoder_hidden_states"), c.read(c.model.textGradient()), 1e-3);
             close("grad.pooled_projections", io.floats("grad.pooled_projections"), c.read(c.model.pooledGradient()), 1e-3);
             Map<String, float[]> found = c.model.tensors(c.model.trained().gradients(), stream);
@@ -150,7 +180,7 @@ class TransformerModelTest {
 
     /** The reference's adapter (r 4, alpha 8): output, gradients of its factors and of the input; and off, the network alone. */
     @ParameterizedTest
-    @ValueSource(strings = {"sd3"})
+    @ValueSource(strings = {"sd3", "flux"})
     void adaptersAreThoseOfPeft(String name) throws Exception {
         var config = tools.jackson.databind.json.JsonMapper.shared().readTree(java.nio.file.Files.readString(GOLDENS.resolve("peft_lora/" + name + "/peft/adapter_config.json")));
         var targets = new java.util.ArrayList<String>();
@@ -165,16 +195,16 @@ class TransformerModelTest {
                 assertEquals(tensors.keySet(), c.model.trained().layout().slots().keySet(), "every target of the reference has its adapter, and nothing else");
                 c.model.velocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
                 float[] out = c.read(c.velocity, c.batch * c.n);
-                close("out", io.floats("out"), out, 1e-4);
+                close("out", io.floats("out"), c.packed(out), 1e-4);
                 c.model.referenceVelocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
-                close("out without the adapter", alone.floats("out"), c.read(c.velocity, c.batch * c.n), 1e-4);
+                close("out without the adapter", alone.floats("out"), c.packed(c.read(c.velocity, c.batch * c.n)), 1e-4);
                 c.model.trainVelocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
                 org.junit.jupiter.api.Assertions.assertArrayEquals(out, c.read(c.velocity, c.batch * c.n), "training has the bits of a rollout");
                 c.model.zeroGradients(stream);
                 c.model.backward(stream, c.gradient, c.batch);
                 c.model.tensors(c.model.trained().gradients(), stream).forEach((tensor, values) -> close(tensor, io.floats("grad.base_model.model." + tensor), values, 1e-3));
                 if (inputs) {
-                    close("grad.hidden_states", io.floats("grad.hidden_states"), c.read(c.model.latentsGradient()), 1e-3);
+                    close("grad.hidden_states", io.floats("grad.hidden_states"), c.packed(c.read(c.model.latentsGradient())), 1e-3);
                     close("grad.encoder_hidden_states", io.floats("grad.encoder_hidden_states"), c.read(c.model.textGradient()), 1e-3);
                     close("grad.pooled_projections", io.floats("grad.pooled_projections"), c.read(c.model.pooledGradient()), 1e-3);
                 }
