@@ -11,6 +11,8 @@ import dev.turningpoint.credit.CreditOptions;
 import dev.turningpoint.model.GlyphConfig;
 import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.schedule.Schedule;
+import dev.turningpoint.schedule.StepType;
+import dev.turningpoint.schedule.Window;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -72,6 +74,21 @@ class ConfigTest {
             }
         }
         assertTrue(keys >= 20, "only " + keys + " keys found");
+    }
+
+    /** Every choice of a key that has a table in engine/docs has its row there. */
+    @Test
+    void theDocumentsHaveEveryChoice() throws IOException {
+        var tables = java.util.Map.of("credit.md", List.of(CreditMode.values(), CreditOptions.Balancing.values(), CreditOptions.Normalization.values()),
+                "samplers.md", List.of(new StepType[] {StepType.CPS, StepType.SDE, StepType.DANCE}, RunConfig.ScheduleType.values(), Window.Move.values()));
+        for (var table : tables.entrySet()) {
+            List<String> lines = Files.readAllLines(Path.of("docs", table.getKey()));
+            for (Enum<?>[] choices : table.getValue())
+                for (Enum<?> choice : choices) {
+                    String cell = "| `" + ConfigReader.nameOf(choice) + "` |";
+                    assertTrue(lines.stream().anyMatch(line -> line.startsWith(cell)), table.getKey() + " has no row " + cell);
+                }
+        }
     }
 
     @Test
