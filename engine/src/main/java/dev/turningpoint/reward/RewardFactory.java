@@ -1,6 +1,7 @@
 package dev.turningpoint.reward;
 
 import java.util.List;
+import java.util.ServiceConfigurationError;
 import java.util.ServiceLoader;
 
 /**
@@ -26,12 +27,20 @@ public interface RewardFactory {
 
     /** The kinds that a configuration can name, sorted. */
     static List<String> kinds() {
-        return ServiceLoader.load(RewardFactory.class).stream().map(p -> p.get().kind()).sorted().toList();
+        return all().stream().map(RewardFactory::kind).sorted().toList();
+    }
+
+    private static List<RewardFactory> all() {
+        try {
+            return ServiceLoader.load(RewardFactory.class).stream().map(ServiceLoader.Provider::get).toList();
+        } catch (ServiceConfigurationError e) {
+            throw new RewardException("a kind of reward on the class path cannot be used: " + e.getMessage(), e);
+        }
     }
 
     /** @throws RewardException if there is no factory of the kind, or more than one */
     static RewardFactory of(String kind) {
-        List<RewardFactory> found = ServiceLoader.load(RewardFactory.class).stream().map(ServiceLoader.Provider::get).filter(f -> f.kind().equals(kind)).toList();
+        List<RewardFactory> found = all().stream().filter(f -> f.kind().equals(kind)).toList();
         if (found.size() == 1) return found.getFirst();
         throw new RewardException(found.isEmpty() ? "'" + kind + "' is not a kind of reward; there are: " + String.join(", ", kinds())
                 : "the kind of reward '" + kind + "' has " + found.size() + " factories on the class path: " + found.get(0).getClass().getName() + ", " + found.get(1).getClass().getName());

@@ -22,6 +22,8 @@ public final class RewardMix implements AutoCloseable {
     /**
      * What a term is divided by, after its mean is taken off, before the sum: nothing, or its standard deviation over all images of the rollout, or over those of
      * a prompt. Rewards of different scale then weigh what their weights say. A reward that is the same for all images contributes 0.
+     *
+     * @see <a href="https://arxiv.org/abs/2601.05242">GDPO, which normalises each reward within the group</a>
      */
     public enum Normalize { NONE, ROLLOUT, GROUP }
 

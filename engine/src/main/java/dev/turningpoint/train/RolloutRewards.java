@@ -157,8 +157,9 @@ final class RolloutRewards implements AutoCloseable {
             float[] scored = RewardMix.await(s.result);
             RewardMix.Term term = mix.terms().get(s.term);
             int from = s.part * sampler.capacity(), count = count(s.part);
+            int[] branches = branches(term);
             for (int i = 0; i < scored.length; i++) {
-                int branch = branches(term)[i / count], k = sampler.rewardIndex(branch), row = (from + i % count) * (n + 1);
+                int k = sampler.rewardIndex(branches[i / count]), row = (from + i % count) * (n + 1);
                 if (sampler.branches() == 1) Arrays.fill(of[s.term], row, row + n + 1, scored[i]);
                 else of[s.term][row + k] = scored[i];
                 if (k == n) reached.get(term.name())[from + i % count] = scored[i];

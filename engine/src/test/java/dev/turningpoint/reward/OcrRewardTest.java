@@ -127,6 +127,31 @@ class OcrRewardTest {
         assertTrue(TextDetector.boxes(new float[64], 8, 8).isEmpty());
     }
 
+    /** Corners that PaddleOCR's steps give with OpenCV 5.0 (findContours, minAreaRect) on the same pictures and map, to a pixel. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "0 0 0 0 0     | HELLO          | 0  | 148 232 232 148 89 89 116 116 99 282 282 99 134 134 160 160",
+        "8 0 1 4 0.2   | Happy Birthday | 5  | 77 312 307 72 70 104 137 103 98 282 277 94 119 145 174 149",
+        "12 0.3 2 14 0.5 | New York     | 7  | 133 271 265 126 74 99 133 108 104 288 281 97 112 151 184 145",
+        "-20 0 1 6 0.3 | HELLO          | 9  | 132 220 230 143 101 73 107 134 104 282 294 116 159 97 131 193",
+        "-20 0 1 6 0.3 | Happy Birthday | 11 | 62 287 300 75 130 49 83 164 105 281 292 116 162 99 130 193",
+    })
+    void linesAreWherePaddleOcrFindsThem(String camera, String text, long seed, String corners) {
+        double[] c = java.util.Arrays.stream(camera.split(" ")).mapToDouble(Double::parseDouble).toArray();
+        double[] expected = java.util.Arrays.stream(corners.split(" ")).mapToDouble(Double::parseDouble).toArray();
+        try (Arena arena = Arena.ofConfined(); var detector = new TextDetector()) {
+            var images = ImageBatch.allocate(arena, 1, 3, 250, 380);
+            TextPictures.draw(List.of(text, "second line"), 28, new Camera(c[0], c[1], (int) c[2], c[3], c[4]), new Random(seed), images, 0);
+            List<Quad> lines = detector.find(RgbImage.of(images, 0));
+            assertEquals(2, lines.size());
+            for (int l = 0; l < 2; l++)
+                for (int i = 0; i < 4; i++) {
+                    assertEquals(expected[8 * l + i], lines.get(l).x()[i], 1, "line " + l + ", column of corner " + i);
+                    assertEquals(expected[8 * l + 4 + i], lines.get(l).y()[i], 1, "line " + l + ", row of corner " + i);
+                }
+        }
+    }
+
     @Test
     void aCutStraightensWhatPerspectiveBent() {
         int size = 64;
