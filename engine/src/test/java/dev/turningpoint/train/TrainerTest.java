@@ -220,6 +220,14 @@ class TrainerTest {
         }
     }
 
+    /** Half of 1 MiB holds 8 latents of 24 x 64 f32 pixels of 10 trajectories. */
+    @Test
+    void waveMemoryBoundsTheLatentsOfAPart() {
+        assertEquals(32, Trainer.part(RunConfig.glyph()), "2 of 6 prompts, 16 trajectories each");
+        assertEquals((1 << 19) / (8 * 24 * 64 * 4), Trainer.part(RunConfig.glyph().with("sampler.wave_memory=1")));
+        assertEquals(21, Trainer.part(RunConfig.glyph().with("sampler.wave_memory=2")), "1048576 / 49152 = 21.3");
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"train.iterations=2", "sampler.window_move=random sampler.window_size=2 train.iterations=2"})
     void howMuchOfAWaveFitsInMemoryChangesNoBit(String options) throws Exception {
