@@ -272,7 +272,7 @@ final class KernelGenerator {
         if (constants) text.append(".const .align 16 .b8 constants[32] = {1, 2, 3, 4, 250, 0, 128, 127, 9, 200, 0, 0, 255, 255, 255, 255, 77, 3, 192, 1, 0, 0, 0, 128, 31, 41, 59, 26, 53, 58, 97, 93};\n");
         text.append(".visible .entry f(.param .u64 in, .param .u64 out, .param .u64 memory, .param .u32 n)\n{\n");
         declarations();
-        shared.forEach((name, bytes) -> text.append(".shared .align 16 .b8 ").append(name).append('[').append(bytes).append("];\n"));
+        shared.forEach((name, bytes) -> text.append(".shared .align 32 .b8 ").append(name).append('[').append(bytes).append("];\n"));
         if (local) text.append(".local .align 16 .b8 pocket[16];\n");
         line("mov.u32 %t0, %tid.x");
         line("mov.u32 %t1, %ctaid.x");
