@@ -286,6 +286,7 @@ final class KernelGenerator {
         if (cells) {
             line("ld.param.u64 %a3, [memory]");
             line("mad.wide.u32 %a4, %t3, " + CELL_BYTES + ", %a3");
+            line("add.s64 %a4, %a4, " + 4 * COUNTERS);   // behind what all add to
         }
         line("mad.wide.u32 %a6, %t3, 77777777, 5");
         line("mov.b32 %t15, 0");
