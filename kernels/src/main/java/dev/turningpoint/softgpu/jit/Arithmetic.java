@@ -781,12 +781,13 @@ final class Arithmetic {
             return;
         }
         if (to == PtxType.TF32) {   // rna: ten bits of mantissa, ties away from zero
-            String b = get(1, "i32");
+            String f = get(1, "float"), b = ir.cast("bitcast", "float", "i32", vec, f);
             if (i.has("rn")) {
                 String odd = op("and", "i32", op("lshr", "i32", b, constant("i32", 13)), constant("i32", 1));
                 b = op("add", "i32", b, op("add", "i32", odd, constant("i32", 0xfff)));
             } else b = op("add", "i32", b, constant("i32", 0x1000));
-            put(op("and", "i32", b, constant("i32", ~0x1fff)), "i32");
+            // the bits of a NaN are not rounded: they could become those of a zero
+            put(ir.select("i32", vec, ir.compare("uno", "float", vec, f, f), constant("i32", 0x7fffffff), op("and", "i32", b, constant("i32", ~0x1fff))), "i32");
             return;
         }
         if (!to.isFloat() && !from.isFloat()) integerToInteger(to, from);

@@ -154,6 +154,18 @@ class PtxOperationTest {
             for (int n = 0; n < N; n++) assertEquals(n % 3 < n % 2 ? Long.parseLong(truth, 16) : 0, out[n], types);
     }
 
+    /** To tf32: ties away from zero or to even, and a NaN stays one whatever its bits. */
+    @ParameterizedTest
+    @CsvSource({"rna, 3f802000", "rn, 3f800000"})
+    void tf32(String rounding, String tie) {
+        var in = new long[3][N];
+        int[] a = {0x3f801000, 0x3f800fff, 0xbf803001, 0x7fffffff, 0xffffffff, 0x7f800001, 0x7f7fffff, 0xff800000};
+        String[] want = {tie, "3f800000", "bf804000", "7fffffff", "7fffffff", "7fffffff", "7f800000", "ff800000"};
+        for (int n = 0; n < a.length; n++) in[0][n] = a[n] & 0xffffffffL;
+        for (long[] out : everywhere("cvt." + rounding + ".tf32.f32 %r4, %f1; cvt.u64.u32 %q7, %r4;", in))
+            for (int n = 0; n < a.length; n++) assertEquals(want[n], Integer.toHexString((int) out[n]), Integer.toHexString(a[n]));
+    }
+
     /** Half way between two bfloat16, and what decides is too small for a double beside it. */
     @Test
     void aFusedProductOfBfloat16RoundsOnce() {
