@@ -53,6 +53,8 @@ final class Ir {
 
     void declare(String d) { declarations.add(d); }
 
+    void declareAll(Ir other) { declarations.addAll(other.declarations); }
+
     String declarations() {
         var s = new StringBuilder();
         for (String d : declarations) s.append("declare ").append(d).append('\n');

@@ -16,19 +16,24 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 
 /**
  * Compiles kernels, remembers them, and keeps their objects in the cache folder. Thread safe; different kernels compile in parallel on the calling threads.
  *
- * <p>System properties: {@code turningpoint.software.cache=false} compiles everything anew, {@code turningpoint.software.dump=DIR} writes the LLVM IR of
+ * <p>System properties: {@code turningpoint.software.cache=false} neither reads nor writes objects on disk, {@code turningpoint.software.dump=DIR} writes the LLVM IR of
  * every kernel compiled there, {@code turningpoint.software.without=avx512f,...} pretends the processor lacks features.
  */
 public final class KernelCompiler {
     /** Part of the cache key: objects of another emitter are not ours. Read when it is first wanted. */
     private static final class Emitter { static final String VERSION = emitterVersion(); }
 
-    private static final String PASSES = "default<O1>";
+    /**
+     * LLVM's passes: registers out of their slots, then once over what that leaves. Warps are vectors and loops are as the PTX has them, so most of {@code default<O1>} has nothing to
+     * do here and would take as long as code generation.
+     */
+    private static final String PASSES = "always-inline,function(sroa,early-cse<memssa>,instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg),cgscc(inline),function(loop-mssa(licm),early-cse,adce)";
     private static final System.Logger LOG = System.getLogger(KernelCompiler.class.getName());
 
     private static final AtomicBoolean PREPARED = new AtomicBoolean();
@@ -98,14 +103,7 @@ public final class KernelCompiler {
         // Variables live in the module, and code holds their address; without any, modules of the same text share their code.
         var key = new Key(module.hasData() ? module : kernel.text(), entry, geometry, dynamicShared);
         CompletableFuture<CompiledKernel> mine = new CompletableFuture<>(), other = compiled.putIfAbsent(key, mine);
-        if (other != null) {
-            try {
-                return other.join();
-            } catch (CompletionException e) {
-                if (e.getCause() instanceof RuntimeException r) throw r;
-                throw e;
-            }
-        }
+        if (other != null) return joined(other);
         try {
             CompiledKernel k = build(module, kernel, geometry, dynamicShared);
             mine.complete(k);
@@ -126,38 +124,73 @@ public final class KernelCompiler {
     private CompiledKernel build(PtxModule module, PtxKernel kernel, Geometry geometry, long dynamicShared) {
         long start = System.nanoTime();
         NativeCompiler llvm = llvm();
-        Target target = llvm.target();
-        boolean cached = rewrite == null && !"false".equals(System.getProperty("turningpoint.software.cache"));
-        String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), target.toString(), llvm.version(), Emitter.VERSION, PASSES);
-        ObjectCache.Entry e = cached ? ObjectCache.read(key) : null;
-        boolean found = e != null;
-        if (!found) {
-            long shared = kernel.staticShared() + dynamicShared;
-            KernelEmitter emitter;
-            String ir;
-            try {
-                emitter = new KernelEmitter(new KernelAnalysis(kernel, geometry), target, shared);
-                ir = emitter.emit();
-            } catch (PtxException x) {
-                throw x;
-            } catch (RuntimeException x) {   // operands of a kind or number that the instruction does not have
-                var p = new PtxException("kernel " + kernel.name() + " of " + kernel.module() + ".ptx cannot be translated: " + x);
-                p.initCause(x);
-                throw p;
-            }
-            if (rewrite != null) ir = rewrite.apply(ir);
-            String dump = System.getProperty("turningpoint.software.dump");
-            if (dump != null) dump(Path.of(dump), kernel.name() + "-" + geometry.x() + "x" + geometry.y() + "x" + geometry.z() + ".ll", ir);
-            e = new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));
+        boolean cached = !"false".equals(System.getProperty("turningpoint.software.cache"));
+        String key = ObjectCache.hash(kernel.text(), module.variableText(), geometry.toString(), Long.toString(dynamicShared), llvm.target().toString(), llvm.version(), llvm.options(), Emitter.VERSION, PASSES);
+        Compiled c = rewrite != null ? new Compiled(compile(llvm, kernel, geometry, dynamicShared), false) : once(key, () -> {
+            ObjectCache.Entry kept = cached ? ObjectCache.read(key) : null;
+            if (kept != null) return new Compiled(kept, true);
+            ObjectCache.Entry e = compile(llvm, kernel, geometry, dynamicShared);
             if (cached) ObjectCache.write(key, e);
-        }
+            return new Compiled(e, false);
+        });
+        ObjectCache.Entry e = c.entry;
         MemorySegment code = llvm.link(kernel.name(), e.object(), module.data().address(), SystemStubs.of(kernel), lifetime);
         if (LOG.isLoggable(System.Logger.Level.DEBUG)) {
             LOG.log(System.Logger.Level.DEBUG, "{0} for {1} x {2} x {3} threads {4} in {5} ms", kernel.name(), geometry.x(), geometry.y(), geometry.z(),
-                    found ? "from the cache" : "compiled", (System.nanoTime() - start) / 1_000_000);
+                    c.found ? "from the cache" : "compiled", (System.nanoTime() - start) / 1_000_000);
             for (String s : e.report()) LOG.log(System.Logger.Level.DEBUG, s);
         }
-        return new CompiledKernel(kernel.name(), code, e.scratchBytes(), e.sharedBytes(), e.report(), found);
+        return new CompiledKernel(kernel.name(), code, e.scratchBytes(), e.sharedBytes(), e.report(), c.found);
+    }
+
+    /** An object, and whether it was in the cache. */
+    private record Compiled(ObjectCache.Entry entry, boolean found) {}
+
+    /** What is made under a key now; who asks for the same meanwhile, from another module of the same text, waits for it. */
+    private static final Map<String, CompletableFuture<Compiled>> MAKING = new ConcurrentHashMap<>();
+
+    private static Compiled once(String key, Supplier<Compiled> make) {
+        CompletableFuture<Compiled> mine = new CompletableFuture<>(), other = MAKING.putIfAbsent(key, mine);
+        if (other != null) return joined(other);
+        try {
+            Compiled c = make.get();
+            mine.complete(c);
+            return c;
+        } catch (Throwable t) {
+            mine.completeExceptionally(t);
+            throw t;
+        } finally {
+            MAKING.remove(key);
+        }
+    }
+
+    private static <T> T joined(CompletableFuture<T> other) {
+        try {
+            return other.join();
+        } catch (CompletionException e) {
+            if (e.getCause() instanceof RuntimeException r) throw r;
+            throw e;
+        }
+    }
+
+    private ObjectCache.Entry compile(NativeCompiler llvm, PtxKernel kernel, Geometry geometry, long dynamicShared) {
+        long shared = kernel.staticShared() + dynamicShared;
+        KernelEmitter emitter;
+        String ir;
+        try {
+            emitter = new KernelEmitter(new KernelAnalysis(kernel, geometry), llvm.target(), shared);
+            ir = emitter.emit();
+        } catch (PtxException x) {
+            throw x;
+        } catch (RuntimeException x) {   // operands of a kind or number that the instruction does not have
+            var p = new PtxException("kernel " + kernel.name() + " of " + kernel.module() + ".ptx cannot be translated: " + x);
+            p.initCause(x);
+            throw p;
+        }
+        if (rewrite != null) ir = rewrite.apply(ir);
+        String dump = System.getProperty("turningpoint.software.dump");
+        if (dump != null) dump(Path.of(dump), kernel.name() + "-" + geometry.x() + "x" + geometry.y() + "x" + geometry.z() + ".ll", ir);
+        return new ObjectCache.Entry(llvm.compile(kernel.name(), ir, PASSES), emitter.scratchBytes(), shared, java.util.List.copyOf(emitter.report));
     }
 
     /** A hash over the classes that decide what is emitted, and those within them. */

@@ -52,6 +52,7 @@ final class KernelEmitter {
     private final Turns turns;                             // null where all warps wait at barrier 0 only
     private final Carries carries;
     private final Groups groups;
+    private final boolean productsInMemory;
     private final StringBuilder helpers = new StringBuilder();
     private final java.util.Set<String> helperNames = new java.util.HashSet<>();
     private final List<Resume> resumes = new ArrayList<>();
@@ -68,6 +69,9 @@ final class KernelEmitter {
 
     /** A place to go on from after a barrier. */
     private record Resume(String label, boolean masked) {}
+
+    /** Matrix products of a kernel that are written out where the processor has the registers for it: each takes LLVM several milliseconds. */
+    private static final int MOST_WRITTEN_OUT = 50;
 
     /** {@code @tp_masked} returns this plus b where all lanes go on with block b. */
     private static final int TOGETHER = 1 << 20;
@@ -101,6 +105,7 @@ final class KernelEmitter {
         for (Instruction i : kernel.instructions()) Effects.writes(i, r -> definitionCount[r.id()]++);
         held = new String[kernel.registers().size()];
         localRegisters();
+        productsInMemory = !target.avx512() || kernel.instructions().stream().filter(i -> i.is("mma")).count() > MOST_WRITTEN_OUT;
         for (Instruction i : kernel.instructions())
             if (inMemory(i)) {
                 List<Operand> o = i.operands();
@@ -180,7 +185,7 @@ final class KernelEmitter {
     String slot(Register r) { return inMemory.get(r.id()) && !inMasked ? "%S" + sharedSlot[r.id()] : "%R" + r.id(); }
 
     /** Whether an instruction is a function on registers in memory: see {@link MatrixLibrary}. */
-    boolean inMemory(Instruction i) { return !target.avx512() && (i.is("mma") && i.type() != PtxType.F64 || i.is("ldmatrix")); }
+    boolean inMemory(Instruction i) { return productsInMemory && (i.is("mma") && i.type() != PtxType.F64 || i.is("ldmatrix")); }
 
     /** Address of the memory that receives all lanes of a register; what is known of its value is forgotten. */
     String place(Operand d) {

@@ -14,7 +14,8 @@ import java.util.function.IntUnaryOperator;
 /**
  * {@code mma.sync} and {@code ldmatrix}. Lane l of a warp holds row l / 4 (and l / 4 + 8) of A and of the accumulators, columns 2 (l % 4) and the next;
  * of B it holds column l / 4. For every pair of k the elements of A and B that meet in a lane's accumulator are brought together by constant shuffles;
- * then one bf16 dot product (or two fma) a pair does the work. Sums of halves are made in f32 and rounded once. Without AVX-512 this is a function of {@link MatrixLibrary}.
+ * then one bf16 dot product (or two fma) a pair does the work. Sums of halves are made in f32 and rounded once. Without AVX-512, and in kernels of many products, this is a
+ * function of {@link MatrixLibrary}; written out, what was brought together for one product serves the next.
  */
 final class Matrix {
     private final KernelEmitter k;
@@ -152,25 +153,36 @@ final class Matrix {
     private String pick(String v, IntUnaryOperator lane) { return ir.shuffle("i32", 32, v, null, 16, lane); }
 
     private String dot(MatrixShape s, String acc, String x, String y) {
-        if (s.a() == PtxType.BF16 && k.target.bf16Dot()) {
-            ir.declare("<16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float>, <32 x bfloat>, <32 x bfloat>)");
-            String a = ir.temp("bitcast <16 x i32> " + x + " to <32 x bfloat>"), b = ir.temp("bitcast <16 x i32> " + y + " to <32 x bfloat>");
-            return ir.temp("call <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float> " + acc + ", <32 x bfloat> " + a + ", <32 x bfloat> " + b + ")");
-        }
-        for (int n = 0; n < parts(s.a()); n++) {
-            String f = part(ir, 16, s.a(), x, n), g = part(ir, 16, s.b(), y, n);
-            acc = s.a().isFloat() ? ir.intrinsic("fma", "float", 16, f, g, acc) : ir.temp("add <16 x i32> " + acc + ", " + ir.temp("mul <16 x i32> " + f + ", " + g));
-        }
+        if (isDot(k.target, s.a())) return dot(ir, acc, x, y);
+        String work = s.a().isFloat() ? "float" : "i32";
+        for (int n = 0; n < parts(s.a()); n++) acc = add(ir, 16, work, acc, part(ir, 16, s.a(), x, n), part(ir, 16, s.b(), y, n));
         return acc;
     }
 
+    /** Whether the processor multiplies pairs of these as they are. */
+    static boolean isDot(Target target, PtxType t) { return t == PtxType.BF16 && target.bf16Dot(); }
+
+    /** acc + x y of 16 pairs of bf16. */
+    static String dot(Ir ir, String acc, String x, String y) {
+        ir.declare("<16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float>, <32 x bfloat>, <32 x bfloat>)");
+        String a = ir.temp("bitcast <16 x i32> " + x + " to <32 x bfloat>"), b = ir.temp("bitcast <16 x i32> " + y + " to <32 x bfloat>");
+        return ir.temp("call <16 x float> @llvm.x86.avx512bf16.dpbf16ps.512(<16 x float> " + acc + ", <32 x bfloat> " + a + ", <32 x bfloat> " + b + ")");
+    }
+
+    /** acc + x y. */
+    static String add(Ir ir, int lanes, String type, String acc, String x, String y) {
+        if (type.equals("float")) return ir.intrinsic("fma", type, lanes, x, y, acc);
+        String v = Ir.vector(lanes, type);
+        return ir.temp("add " + v + " " + acc + ", " + ir.temp("mul " + v + " " + x + ", " + y));
+    }
+
     /** Of an 8 x 8 matrix of 16 bits, whose rows follow one another in the lanes. */
-    private String transposed(String v) {
+    static String transposed(Ir ir, String v) {
         String t = ir.shuffle("i16", 64, ir.temp("bitcast <32 x i32> " + v + " to <64 x i16>"), null, 64, e -> (2 * (e / 2 % 4) + e % 2) * 8 + e / 2 / 4);
         return ir.temp("bitcast <64 x i16> " + t + " to <32 x i32>");
     }
 
-    void movmatrix(Instruction i) { k.writeVector(i.operand(0), transposed(k.vector(i.operand(1), "i32")), "i32"); }
+    void movmatrix(Instruction i) { k.writeVector(i.operand(0), transposed(ir, k.vector(i.operand(1), "i32")), "i32"); }
 
     /** Lane 8 m + r holds the address of row r of matrix m. */
     void stmatrix(Instruction i) {
@@ -180,7 +192,7 @@ final class Matrix {
         List<Operand> from = i.operand(1).elements();
         for (int m = 0; m < from.size(); m++) {
             String v = k.vector(from.get(m), "i32");
-            if (i.has("trans")) v = transposed(v);
+            if (i.has("trans")) v = transposed(ir, v);
             for (int r = 0; r < 8; r++) {
                 int first = 4 * r;
                 String base = ir.temp("zext i32 " + ir.temp("extractelement <32 x i32> " + lanes + ", i64 " + (8 * m + r)) + " to i64");
@@ -220,7 +232,7 @@ final class Matrix {
                 rows.add(ir.temp("load <4 x i32>, ptr " + p + ", align 16"));
             }
             String v = ir.concat("i32", rows, java.util.Collections.nCopies(8, 4));
-            if (i.has("trans")) v = transposed(v);
+            if (i.has("trans")) v = transposed(ir, v);
             k.writeVector(d.get(m), v, "i32");
         }
     }
