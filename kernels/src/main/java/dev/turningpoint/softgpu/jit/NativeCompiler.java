@@ -15,7 +15,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 /** LLVM behind two operations: IR text to an object file, an object file to an address in this process. */
 final class NativeCompiler {
-    private static final int OPTIMIZE_NONE = 0, OPTIMIZE_DEFAULT = 2, RELOCATION_PIC = 2, MODEL_DEFAULT = 0, MODEL_JIT = 1, OBJECT_FILE = 1, VERIFY_RETURN = 2, SEVERITY_ERROR = 0;
+    private static final int OPTIMIZE_DEFAULT = 2, RELOCATION_PIC = 2, MODEL_DEFAULT = 0, MODEL_JIT = 1, OBJECT_FILE = 1, VERIFY_RETURN = 2, SEVERITY_ERROR = 0;
 
     /**
      * Instruction scheduling before register allocation lengthens live ranges until independent matrix products spill. That after it takes a tenth of the time, and the processor reorders
@@ -26,7 +26,6 @@ final class NativeCompiler {
     private final Target target;
     private final String version;
     private final MemorySegment llvmTarget;
-    private final int optimize;
 
     private static NativeCompiler instance;
 
@@ -57,26 +56,21 @@ final class NativeCompiler {
         MemorySegment out = a.allocate(ADDRESS), error = a.allocate(ADDRESS);
         if (Llvm.LLVMGetTargetFromTriple(a.allocateFrom(triple), out, error) != 0) throw new IllegalStateException("LLVM has no target " + triple + ": " + taken(error));
         llvmTarget = out.get(ADDRESS, 0);
-        optimize = OPTIMIZE_DEFAULT;
     }
 
-    private NativeCompiler(NativeCompiler like, Target target, int optimize) {
+    private NativeCompiler(NativeCompiler like, Target target) {
         this.target = target;
-        this.optimize = optimize;
         version = like.version;
         llvmTarget = like.llvmTarget;
     }
 
     /** The same for another processor, whose code this one can run. */
-    NativeCompiler with(Target lesser) { return new NativeCompiler(this, lesser, optimize); }
-
-    /** The same without LLVM's effort in code generation: a third of the time for much slower code, where a kernel runs once. */
-    NativeCompiler inHaste() { return new NativeCompiler(this, target, OPTIMIZE_NONE); }
+    NativeCompiler with(Target lesser) { return new NativeCompiler(this, lesser); }
 
     Target target() { return target; }
     String version() { return version; }
     /** What else decides the code that comes out. */
-    String options() { return optimize + " " + String.join(" ", OPTIONS); }
+    String options() { return OPTIMIZE_DEFAULT + " " + String.join(" ", OPTIONS); }
 
     private static String message(MemorySegment s) {
         if (s.address() == 0) return "";
@@ -98,7 +92,7 @@ final class NativeCompiler {
     /** @param mode 0 for an object file, 1 for a JIT builder: they want different code models */
     private MemorySegment machine(Arena a, int mode) {
         return Llvm.LLVMCreateTargetMachine(llvmTarget, a.allocateFrom(target.triple()), a.allocateFrom(target.cpu()), a.allocateFrom(target.features()),
-                optimize, RELOCATION_PIC, mode == 0 ? MODEL_DEFAULT : MODEL_JIT);
+                OPTIMIZE_DEFAULT, RELOCATION_PIC, mode == 0 ? MODEL_DEFAULT : MODEL_JIT);
     }
 
     /** Verifies, optimises and compiles. */

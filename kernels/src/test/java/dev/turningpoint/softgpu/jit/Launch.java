@@ -47,13 +47,11 @@ public final class Launch {
     /**
      * The same compiled for this one launch and freed after it.
      *
-     * @param inHaste whether LLVM may make slow code quickly
      * @param rewrite what becomes of the IR on its way to LLVM
      */
-    public static int runOnce(PtxModule module, String entry, int[] grid, int[] block, boolean inHaste, UnaryOperator<String> rewrite, Object... arguments) {
+    public static int runOnce(PtxModule module, String entry, int[] grid, int[] block, UnaryOperator<String> rewrite, Object... arguments) {
         try (Arena life = Arena.ofConfined()) {
-            NativeCompiler llvm = NativeCompiler.get();
-            CompiledKernel k = new KernelCompiler(inHaste ? llvm.inHaste() : llvm, life, rewrite).compile(module, entry, block[0], block[1], 1, 0);
+            CompiledKernel k = new KernelCompiler(NativeCompiler.get(), life, rewrite).compile(module, entry, block[0], block[1], 1, 0);
             return call(k, module.kernel(entry), 0, grid[0], grid[0], 1, 1, arguments);
         }
     }
