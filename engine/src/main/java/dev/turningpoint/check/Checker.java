@@ -9,7 +9,7 @@ import java.util.stream.Stream;
 
 /** Replays every file of a folder that it knows, and says of every other that it does not. */
 public final class Checker {
-    private static final List<String> LATER = List.of("sd3_tiny", "flux_tiny", "peft_lora");
+    private static final List<String> NETWORKS = List.of("sd3_tiny", "flux_tiny"), LATER = List.of("peft_lora");
 
     private Checker() {}
 
@@ -18,14 +18,15 @@ public final class Checker {
      * @throws IOException if the folder cannot be listed; a file that cannot be replayed is a failure in the results instead
      */
     public static Results run(Path folder) throws IOException {
-        List<Path> files, folders;
+        List<Path> files, networks, folders;
         try (Stream<Path> entries = Files.list(folder)) {
             List<Path> all = entries.sorted().toList();
             files = all.stream().filter(f -> f.toString().endsWith(".safetensors")).toList();
+            networks = all.stream().filter(f -> NETWORKS.contains(f.getFileName().toString())).toList();
             folders = all.stream().filter(f -> LATER.contains(f.getFileName().toString())).toList();
         }
         var results = new Results();
-        if (!files.isEmpty()) {
+        if (!files.isEmpty() || !networks.isEmpty()) {
             try (var gpu = new Gpu()) {
                 for (Path file : files) {
                     try {
@@ -34,6 +35,14 @@ public final class Checker {
                         }
                     } catch (WeightsException | IllegalArgumentException e) {
                         results.defect(e.getMessage().startsWith(file.toString()) ? e.getMessage() : file + ": " + e.getMessage());
+                    }
+                    gpu.free();
+                }
+                for (Path network : networks) {
+                    try {
+                        new NetworkCheck(gpu, network, results).run();
+                    } catch (WeightsException | IllegalArgumentException | IOException e) {
+                        results.defect(network + ": " + e.getMessage());
                     }
                     gpu.free();
                 }

@@ -25,7 +25,7 @@ record HeadFilling(int heads, int model, int memory) {
         float[] taken(MemorySegment from) {
             var out = new float[Math.toIntExact(outer * heads * model * inner)];
             for (long i = 0; i < outer * heads; i++) {
-                MemorySegment.copy(from, ValueLayout.JAVA_FLOAT, 4 * i * memory * inner, out, Math.toIntExact(i * model * inner), Math.toIntExact(model * inner));
+                MemorySegment.copy(from, ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * i * memory * inner, out, Math.toIntExact(i * model * inner), Math.toIntExact(model * inner));
             }
             return out;
         }

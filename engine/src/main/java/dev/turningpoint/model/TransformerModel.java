@@ -524,6 +524,74 @@ public final class TransformerModel implements TrainableVelocity {
         layers.first.backwardWeight(stream, in.address(), dHidden.address(), partials, batch);
     }
 
+    /**
+     * What the modules of the network gave in the last {@link #trainVelocity}, f32, by the names that diffusers' modules have and in the shapes they give; several
+     * results of one module are numbered. For whoever compares networks: it repeats every block.
+     */
+    public Map<String, float[]> activations(Stream stream) {
+        requireTraining();
+        TransformerActivations a = train;
+        int batch = trainedBatch, d = sizes.block.width(), ni = sizes.block.imageTokens(), nt = sizes.block.textTokens();
+        var all = new LinkedHashMap<String, float[]>();
+        var read = new ActivationReader(stream, batch);
+        boolean flux = options.architecture instanceof FluxArchitecture;
+        all.put("context_embedder", read.rows(a.words, nt, d));
+        all.put(flux ? "x_embedder" : "pos_embed", read.rows(a.image, ni, d));
+        all.put("time_text_embed", read.rows(a.condition, 1, d));
+        all.put("time_text_embed.time_proj", read.rows(a.timestep, 1, TIMESTEP_FEATURES));
+        if (guidance != null) {
+            all.put("time_text_embed.time_proj.second_call", read.rows(a.guidanceFeatures, 1, TIMESTEP_FEATURES));
+        }
+        for (int i = 0; i < blocks.length; i++) {
+            blocks[i].forward(stream, a.blocks[i], a.modulation, batch, Pass.TRAIN);
+            BlockActivations b = a.blocks[i];
+            boolean single = blocks[i] instanceof SingleBlock, ends = !flux && i == blocks.length - 1;
+            String name = single ? FluxWeights.single(i - ((FluxArchitecture) options.architecture).doubleBlocks()) : DiffusersWeights.block(i);
+            if (!ends) {
+                all.put(name + "0", read.rows(b.text().output(), nt, d));
+            }
+            all.put(name + "1", read.rows(b.image().output(), ni, d));
+            if (single) {
+                int attended = sizes.block.attended();
+                all.put(name + "attn", read.joint(taken(read.rows(b.text().attended(), nt, attended), nt * batch), nt, taken(read.rows(b.image().attended(), ni, attended), ni * batch), ni));
+                all.put(name + "norm.0", read.joint(read.rows(b.text().normed(), nt, d), nt, read.rows(b.image().normed(), ni, d), ni));
+                all.put(name + "norm.1", chunk(read, a, name + "norm.linear", 2));
+                continue;
+            }
+            all.put(name + "attn.0", read.rows(b.image().projected(), ni, d));
+            all.put(name + "ff", read.rows(b.image().fed(), ni, d));
+            all.put(name + "norm1.0", read.rows(b.image().normed(), ni, d));
+            for (int k = 1; k <= 4; k++) {
+                all.put(name + "norm1." + k, chunk(read, a, name + "norm1.linear", k + 1));
+            }
+            if (options.architecture instanceof Sd3Architecture sd3 && sd3.isDual(i)) {
+                all.put(name + "attn2", read.rows(b.second().projected(), ni, d));
+                all.put(name + "norm1.5", read.rows(b.second().normed(), ni, d));
+                all.put(name + "norm1.6", chunk(read, a, name + "norm1.linear", 8));
+            }
+            if (!ends) {
+                all.put(name + "attn.1", read.rows(b.text().projected(), nt, d));
+                all.put(name + "ff_context", read.rows(b.text().fed(), nt, d));
+                all.put(name + "norm1_context.0", read.rows(b.text().normed(), nt, d));
+                for (int k = 1; k <= 4; k++) {
+                    all.put(name + "norm1_context." + k, chunk(read, a, name + "norm1_context.linear", k + 1));
+                }
+            }
+        }
+        all.put("norm_out", read.rows(a.resultNormed, ni, d));
+        all.put("proj_out", read.rows(a.outPatches, ni, sizes.patchOut()));
+        return all;
+    }
+
+    private float[] chunk(ActivationReader read, TransformerActivations a, String layer, int chunk) {
+        return read.columns(a.modulation, weights.modulationSize(), weights.modulationOffset(layer) + chunk * sizes.block.width(), sizes.block.width());
+    }
+
+    /** Rows of heads as the model has them, without what fills them up. */
+    private float[] taken(float[] rows, int count) {
+        return new HeadFilling.Plan(count, filling.heads(), filling.model(), filling.memory(), 1).taken(MemorySegment.ofArray(rows));
+    }
+
     /** Gradient of the latents of the last backward, f32 [batch, latentSize]; of a model that was built for it. */
     public Tensor latentsGradient() {
         return asked(dLatents);
