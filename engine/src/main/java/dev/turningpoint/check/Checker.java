@@ -9,7 +9,8 @@ import java.util.stream.Stream;
 
 /** Replays every file of a folder that it knows, and says of every other that it does not. */
 public final class Checker {
-    private static final List<String> NETWORKS = List.of("sd3_tiny", "flux_tiny"), LATER = List.of("peft_lora");
+    private static final List<String> NETWORKS = List.of("sd3_tiny", "flux_tiny");
+    private static final String ADAPTERS = "peft_lora";
 
     private Checker() {}
 
@@ -23,7 +24,7 @@ public final class Checker {
             List<Path> all = entries.sorted().toList();
             files = all.stream().filter(f -> f.toString().endsWith(".safetensors")).toList();
             networks = all.stream().filter(f -> NETWORKS.contains(f.getFileName().toString())).toList();
-            folders = all.stream().filter(f -> LATER.contains(f.getFileName().toString())).toList();
+            folders = all.stream().filter(f -> f.getFileName().toString().equals(ADAPTERS)).toList();
         }
         var results = new Results();
         if (!files.isEmpty() || !networks.isEmpty()) {
@@ -48,7 +49,13 @@ public final class Checker {
                 }
             }
         }
-        for (Path f : folders) results.notServed(f.getFileName().toString(), "everything");
+        for (Path f : folders) {
+            try {
+                LoraCheck.run(f, results);
+            } catch (WeightsException | IOException e) {
+                results.defect(f + ": " + e.getMessage());
+            }
+        }
         return results;
     }
 
