@@ -261,12 +261,12 @@ public final class Trainer implements AutoCloseable {
             }
             double seconds = (System.nanoTime() - start) / 1e9;
             slowest = Math.max(slowest, seconds);
-            int left = train.iterations() - iteration;
-            double rest = left * (seconds + evaluationSeconds / config.evaluation().every());
+            int last = lastIteration();
+            double rest = (last - iteration) * (seconds + evaluationSeconds / config.evaluation().every());
             if (train.timeLimitMinutes() > 0) {
                 rest = Math.min(rest, 60 * train.timeLimitMinutes() - (System.nanoTime() - began) / 1e9);
             }
-            observer.iteration(new TrainingObserver.Progress(iteration, train.iterations(), mean, train.trajectories() * sampler.branches(), seconds, rest));
+            observer.iteration(new TrainingObserver.Progress(iteration, last, mean, train.trajectories() * sampler.branches(), seconds, rest));
             if (iteration % config.evaluation().every() == 0) {
                 long e = System.nanoTime();
                 evaluate(observer);
@@ -286,6 +286,15 @@ public final class Trainer implements AutoCloseable {
 
     private boolean goesOn() {
         return iteration < train.iterations() && (train.maxEvaluations() == 0 || evaluations < train.maxEvaluations());
+    }
+
+    /** The iteration that will be the last if those to come cost as many evaluations as those that were. */
+    private int lastIteration() {
+        if (train.maxEvaluations() == 0 || evaluations == 0) {
+            return train.iterations();
+        }
+        double each = (double) evaluations / iteration;
+        return (int) Math.min(train.iterations(), iteration + Math.max(0, Math.ceil((train.maxEvaluations() - evaluations) / each)));
     }
 
     private boolean stopped() {

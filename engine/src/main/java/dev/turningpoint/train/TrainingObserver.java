@@ -33,7 +33,7 @@ public interface TrainingObserver {
 
     /**
      * @param iteration        iterations done
-     * @param iterations       of the whole run
+     * @param iterations       of the whole run; an estimate where evaluations limit it
      * @param reward           mean reward of the trajectories of this iteration
      * @param images           images scored in this iteration
      * @param seconds          this iteration took

@@ -114,6 +114,12 @@ class TrainerTest {
     /** Keeps everything it is told. */
     static class Recorder implements TrainingObserver {
         final List<Map<String, Double>> updates = new ArrayList<>(), evaluations = new ArrayList<>();
+        final List<Progress> iterations = new ArrayList<>();
+
+        @Override
+        public void iteration(Progress progress) {
+            iterations.add(progress);
+        }
 
         @Override
         public void update(long step, Map<String, Double> metrics) {
@@ -167,6 +173,7 @@ class TrainerTest {
             assertEquals(2, outcome.iterations(), hand);
             assertTrue(outcome.complete());
         }
+        assertEquals(List.of(2, 2), seen.iterations.stream().map(TrainingObserver.Progress::iterations).toList(), "foreseen from what an iteration costs");
         assertEquals(2.0 * evaluations, seen.updates.getLast().get("network_evaluations"), hand);
         assertEquals(2.0 * images, seen.updates.getLast().get("reward_calls"));
         try (Trainer t = trainer(config("credit.mode=" + mode, "sampler.guidance=" + guidance, "train.kl_beta=" + klBeta, "train.iterations=3"), checkpoints)) {
