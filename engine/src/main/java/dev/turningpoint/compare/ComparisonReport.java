@@ -20,11 +20,15 @@ import java.util.function.ToDoubleFunction;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * The curves of all arms as {@code report.html}, one file that needs no network, and as {@code curves.csv}, {@code summary.csv} and {@code turning-points.csv}.
+ * The curves of all arms as {@code report.html}, one file that needs no network, as {@code curves.csv}, {@code summary.csv} and {@code turning-points.csv}, and as
+ * {@code curves.svg}.
  * The first arm is the baseline that the others are held against, seed by seed. Runs may still be missing: the report is of those that are there.
  */
 public final class ComparisonReport {
     private static final JsonMapper JSON = new JsonMapper();
+
+    /** The costs that curves.svg shows, and at which arms are said to reach the baseline's last reward. */
+    private static final List<Axis> REACHING = List.of(Axis.UPDATES, Axis.EVALUATIONS);
 
     private final Map<Arm, Map<Long, Curve>> curves;
     private final Arm baseline;
@@ -72,6 +76,9 @@ public final class ComparisonReport {
         return Double.NaN;
     }
 
+    /** Mean over the seeds of an arm, at the end of each run. */
+    private double atEnd(Arm arm, ToDoubleFunction<Point> value) { return over(arm, c -> value.applyAsDouble(c.last())).mean(); }
+
     private Estimate over(Arm arm, ToDoubleFunction<Curve> value) { return Estimate.of(curves.get(arm).values().stream().mapToDouble(value).toArray()); }
 
     /** Points (x, mean reward): the k-th evaluation of each seed is one point, at the mean of their x, as far as all seeds got. */
@@ -99,6 +106,7 @@ public final class ComparisonReport {
         write(folder.resolve("curves.csv"), curvesCsv());
         write(folder.resolve("summary.csv"), summaryCsv());
         write(folder.resolve("turning-points.csv"), ratesCsv());
+        write(folder.resolve("curves.svg"), svg());
         write(folder.resolve("report.html"), html(command, config, pictures));
     }
 
@@ -151,7 +159,8 @@ public final class ComparisonReport {
                 + "in training; a backward counts as two. A reward call is one image scored in training.");
         values.put("command", escape(command));
         values.put("reading", "Each pair of columns stops all arms at what the cheapest run had spent at its end, and reads their curves there. &plusmn; is half a 95 % confidence interval over the seeds. "
-                + "The gain is over <b>" + escape(baseline.name()) + "</b>, seed by seed.");
+                + "The gain is over <b>" + escape(baseline.name()) + "</b>, seed by seed. The last columns: where an arm's mean curve first reaches the reward that the baseline has at its end, "
+                + "and that as a share of what the baseline spent until then.");
         values.put("summary", table());
         values.put("first", curves.get(baseline).keySet().iterator().next().toString());
         values.put("pictures", pictures(pictures));
@@ -177,17 +186,21 @@ public final class ComparisonReport {
     }
 
     private String table() {
-        double updates = common(Axis.UPDATES), target = reward(baseline, Axis.UPDATES, updates).mean();
+        double target = atEnd(baseline, Point::reward);
         var html = new StringBuilder("<table><tr><th>arm</th><th>seeds</th><th>before</th>");
         for (AtCost a : atCosts(baseline)) html.append(String.format(Locale.ROOT, "<th>at %,.0f %s</th><th>gain</th>", a.cost, a.axis.title));
-        html.append(String.format(Locale.ROOT, "<th>updates to %.3f</th></tr>%n", target));
+        for (Axis axis : REACHING) html.append(String.format(Locale.ROOT, "<th>%s to %.3f</th>", axis.title, target));
+        html.append("</tr>\n");
         for (Arm arm : curves.keySet()) {
             html.append("<tr><td title=\"").append(escape(String.join(", ", arm.assignments()))).append("\">").append(escape(arm.name())).append("</td><td>").append(curves.get(arm).size())
                     .append("</td><td>").append(number(over(arm, c -> c.points().getFirst().reward()).mean(), 3)).append("</td>");
             for (AtCost a : atCosts(arm))
                 html.append("<td>").append(plusMinus(a.reward, false)).append("</td><td>").append(arm == baseline ? "" : plusMinus(a.gain, true)).append("</td>");
-            double needed = costOf(arm, Axis.UPDATES, target);
-            html.append("<td>").append(Double.isNaN(needed) ? "not reached" : String.format(Locale.ROOT, "%.0f (%.0f %%)", needed, 100 * needed / updates)).append("</td></tr>\n");
+            for (Axis axis : REACHING) {
+                double needed = costOf(arm, axis, target), whole = atEnd(baseline, p -> p.at(axis));
+                html.append("<td>").append(Double.isNaN(needed) ? "not reached" : String.format(Locale.ROOT, "%,.0f (%.0f %%)", needed, 100 * needed / whole)).append("</td>");
+            }
+            html.append("</tr>\n");
         }
         return html.append("</table>").toString();
     }
@@ -211,19 +224,30 @@ public final class ComparisonReport {
         return html.toString();
     }
 
+    /** An arm's estimates at the k-th evaluation, as far as all seeds got. */
+    private List<Estimate> rewards(Arm arm) {
+        var rewards = new ArrayList<Estimate>();
+        for (int k = 0; k < evaluations(arm); k++) {
+            int at = k;
+            rewards.add(over(arm, c -> c.points().get(at).reward()));
+        }
+        return rewards;
+    }
+
+    private String svg() {
+        var picture = new CurvesPicture();
+        for (Axis axis : REACHING)
+            picture.add(axis.title, "held-out reward",
+                    curves.keySet().stream().map(arm -> new CurvesPicture.Line(arm.name(), mean(arm, axis).stream().map(p -> p[0]).toList(), rewards(arm))).toList());
+        return picture.svg();
+    }
+
     private Map<String, Object> data() {
         var charts = new ArrayList<Map<String, Object>>();
         for (Axis axis : Axis.values()) {
             if (Double.isNaN(common(axis))) continue;
             var lines = new ArrayList<Map<String, Object>>();
-            for (Arm arm : curves.keySet()) {
-                var rewards = new ArrayList<Estimate>();
-                for (int k = 0; k < evaluations(arm); k++) {
-                    int at = k;
-                    rewards.add(over(arm, c -> c.points().get(at).reward()));
-                }
-                lines.add(line(arm, mean(arm, axis).stream().map(p -> p[0]).toList(), rewards));
-            }
+            for (Arm arm : curves.keySet()) lines.add(line(arm, mean(arm, axis).stream().map(p -> p[0]).toList(), rewards(arm)));
             charts.add(Map.of("title", "by " + axis.title, "x", axis.title, "y", "reward", "lines", lines));
         }
         var rates = new ArrayList<Map<String, Object>>();

@@ -16,8 +16,11 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.w3c.dom.Node;
+import org.w3c.dom.NodeList;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -87,9 +90,20 @@ class ComparisonReportTest {
         assertTrue(Files.readString(folder.resolve("summary.csv")).contains("turning-point+balancing,2,network_evaluations,2000.0,0.720000,"));
         assertEquals("turning-point+balancing,1,2,0.250000", Files.readAllLines(folder.resolve("turning-points.csv")).get(2));
 
+        NodeList lines = DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(folder.resolve("curves.svg").toFile()).getElementsByTagName("polyline");
+        assertEquals(4, lines.getLength(), "two arms by updates and by network evaluations");
+        String[] cheap = points(lines.item(2)), dear = points(lines.item(3));
+        assertEquals(3, dear.length);
+        assertEquals("60.0", dear[0].split(",")[0], "no evaluation: the left margin");
+        assertEquals("540.0", dear[2].split(",")[0], "4000 evaluations, the most: the right margin");
+        assertEquals(dear[1].split(",")[0], cheap[2].split(",")[0], "2000 evaluations");
+        assertEquals(cheap[0], dear[0], "both begin at .5");
+        assertEquals(.16 / .22, (y(cheap[2]) - y(cheap[0])) / (y(dear[1]) - y(dear[0])), .001, "they rise to .66 and to .72");
+
         String html = Files.readString(folder.resolve("report.html"));
         assertFalse(html.contains("{{"), "every place of the template is filled");
         assertFalse(html.matches("(?s).*(src|href)=\"(?!data:).*"), "it needs no other file");
+        assertTrue(html.contains("<td>7 (36 %)</td><td>1,455 (73 %)</td>"), "the mean of the dear arm passes .66, the other's last, after 16/22 of 10 updates of 200 rows; the other had 20 of 100");
         assertTrue(html.contains("--arm &quot;a:b=&lt;c&gt;&quot;"));
         assertTrue(html.contains("uPlot=function") || html.contains("uPlot = "), "the chart library is in it");
         int at = html.indexOf("const data = ") + "const data = ".length();
@@ -99,6 +113,10 @@ class ComparisonReportTest {
         assertEquals(.82, byEvaluations.get("mean").get(2).asDouble(), 1e-12);
         assertEquals(1, data.get("rates").get("lines").size(), "outcome has no turning points");
     }
+
+    private static String[] points(Node line) { return line.getAttributes().getNamedItem("points").getNodeValue().strip().split(" "); }
+
+    private static double y(String point) { return Double.parseDouble(point.split(",")[1]); }
 
     @Test
     void armsAndLists() {
