@@ -10,7 +10,7 @@ final class CurvesPicture {
     /** Those of report.html. */
     private static final List<String> COLORS = List.of("#1b6ca8", "#d1495b", "#2e933c", "#8f5db7", "#e08e0b", "#3a3a3a", "#00a6a6", "#b56576");
     private static final int WIDTH = 560, HEIGHT = 380, LEFT = 60, RIGHT = 20, TOP = 20, BOTTOM = 52, LINE = 18;   // pixels of one chart, its margins, and a line of the legend
-    private static final int TICKS = 6;   // about so many an axis
+    private static final int TICKS = 8;   // about so many an axis
 
     /** One arm's mean rewards at its costs. */
     record Line(String arm, List<Double> x, List<Estimate> rewards) {}
@@ -87,7 +87,7 @@ final class CurvesPicture {
             double rough = (high - low) / TICKS, power = Math.pow(10, Math.floor(Math.log10(rough)));
             double step = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
             var ticks = new ArrayList<Double>();
-            for (double k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) ticks.add(k * step);
+            for (double k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) ticks.add(k * step + 0.0);   // -0 becomes 0
             return ticks;
         }
     }
