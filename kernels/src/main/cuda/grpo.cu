@@ -20,7 +20,7 @@
 //
 // Traffic: reads (8 + sizeof(T)) n (+ sizeof(T) n with KL, + 4 n normalized), writes sizeof(T) n bytes a row; read twice, the second time from cache, because the gradient
 //          needs the whole row's ratio.
-// Launch:  one block of 8 warps a row; warps take chunks of 512 elements in turn, per-chunk sums meet in shared memory (8 bytes a chunk, 12 normalized).
+// Launch:  one block of 8 warps a row; each warp has its run of chunks of 512 elements, one stream of addresses; per-chunk sums meet in shared memory (8 bytes a chunk, 12 normalized).
 //          Inner loops stay rolled: blocks of other rows hide the latency, and code for every mixture of guidance and KL stays small.
 //          The log-probability has the bits of sampler.cu's: the same code, chunks and order.
 
@@ -34,8 +34,9 @@ __device__ __forceinline__ void grpo_loss(const float* x, const float* x_next, c
     const int b = blockIdx.x, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, n4 = n >> 2;
     const long row = (long)b * n4;
     const FlowStep c = load_step(steps, row_step[b]);
+    const int each = (chunks + 7) / 8, begin = warp * each, end = min(begin + each, chunks);
 
-    for (int chunk = warp; chunk < chunks; chunk += 8) {
+    for (int chunk = begin; chunk < end; chunk++) {
         float squares = 0.f, kl_squares = 0.f, moved_squares = 0.f;
         #pragma unroll 1
         for (int j = 0; j < 4; j++) {
@@ -86,7 +87,7 @@ __device__ __forceinline__ void grpo_loss(const float* x, const float* x_next, c
         s[7] = 0.5f * difference * difference;
     }
 
-    for (int chunk = warp; chunk < chunks; chunk += 8) {
+    for (int chunk = begin; chunk < end; chunk++) {
         #pragma unroll 1
         for (int j = 0; j < 4; j++) {
             const int k = chunk * CHUNK4 + j * 32 + lane;

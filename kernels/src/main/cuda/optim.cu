@@ -12,18 +12,18 @@
 #include "storage.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) grad_norm_partial(const float* g, double* partial, long n) {
-    const long first = (long)blockIdx.x * 2048 + threadIdx.x;  // in groups of 4
+    const long first = (long)blockIdx.x * 2048 + (threadIdx.x >> 5) * 256 + (threadIdx.x & 31);  // in groups of 4: a warp reads 4 KB in order
     double sum = 0.;
     if ((blockIdx.x + 1L) * 8192 <= n) {  // the same for a whole block: no guard at each group
         #pragma unroll
         for (int j = 0; j < 8; j++) {
-            const float4 a = load4(g, first + j * 256);
+            const float4 a = load4(g, first + j * 32);
             sum += (double)(a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w);
         }
     } else {
         #pragma unroll 1
         for (int j = 0; j < 8; j++) {
-            const long k = first + j * 256;
+            const long k = first + j * 32;
             if (4 * k + 3 < n) {
                 const float4 a = load4(g, k);
                 sum += (double)(a.x * a.x + a.y * a.y + a.z * a.z + a.w * a.w);
