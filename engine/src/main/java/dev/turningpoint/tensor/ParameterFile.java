@@ -33,8 +33,15 @@ public final class ParameterFile {
      * @throws WeightsException if a tensor is missing, of another shape or type, or, with an empty prefix, one too many
      */
     public static void load(Path file, String prefix, ParameterLayout layout, Tensor flat, Stream stream) {
-        try (SafetensorsFile tensors = SafetensorsFile.open(file); HostMemory host = HostMemory.allocate(flat.bytes())) {
-            MemorySegment target = host.segment();
+        try (HostMemory host = HostMemory.allocate(flat.bytes())) {
+            read(file, prefix, layout, host.segment());
+            Parameters.upload(host.segment(), flat, stream);
+        }
+    }
+
+    /** As {@link #load} into host memory. @param target f32, as many as the layout has */
+    public static void read(Path file, String prefix, ParameterLayout layout, MemorySegment target) {
+        try (SafetensorsFile tensors = SafetensorsFile.open(file)) {
             target.fill((byte) 0);
             if (prefix.isEmpty()) {
                 refuseOthers(file, tensors, layout);
@@ -42,7 +49,6 @@ public final class ParameterFile {
             for (Slot slot : layout.slots().values()) {
                 read(file, tensors, prefix, slot, target);
             }
-            Parameters.upload(target, flat, stream);
         }
     }
 
