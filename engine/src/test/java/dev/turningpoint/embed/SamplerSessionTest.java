@@ -3,6 +3,7 @@ package dev.turningpoint.embed;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -15,6 +16,7 @@ import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.model.GlyphModel;
 import dev.turningpoint.model.LoraConfig;
+import dev.turningpoint.model.VelocityModel;
 import dev.turningpoint.sampler.WavefrontSampler;
 import dev.turningpoint.sampler.WavefrontSampler.Completions;
 import dev.turningpoint.text.GlyphAlphabet;
@@ -25,6 +27,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
+import java.lang.reflect.Proxy;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -383,6 +386,38 @@ class SamplerSessionTest {
             other.call.await();
             assertBits(sessions.reference(STEPS, TestSessions.prompts(1, 2), 2, null)[0], other.image(0), "the other call");
         }
+    }
+
+    /** A network whose forward fails on the device. */
+    private static ModelSource broken(ModelSource whole) {
+        return (device, stream, maxBatch) -> {
+            var network = whole.open(device, stream, maxBatch);
+            return new ModelSource.Network((VelocityModel) Proxy.newProxyInstance(VelocityModel.class.getClassLoader(), new Class<?>[] {VelocityModel.class}, (_, method, arguments) -> {
+                if (method.getName().equals("velocity")) throw new GpuException("a kernel failed");
+                return method.invoke(network.velocity(), arguments);
+            }), network.vocabulary());
+        };
+    }
+
+    @Test
+    void whenTheDeviceFailsEveryCallIsTold() {
+        var options = sessions.options(STEPS, null).withMaxWait(Duration.ofMillis(100));
+        var session = engine.sampler(new SamplerOptions(broken(options.model()), options.steps(), 1, 4, 8, options.maxWait()));
+        var callers = IntStream.range(0, 6).mapToObj(i -> new Caller(session, 2).submit(TestSessions.prompts(2, i), i, 0)).toList();
+        for (Caller c : callers) assertTrue(assertThrows(DeviceException.class, c.call::await).getMessage().contains("a kernel failed"));
+        var later = assertThrows(DeviceException.class, callers.getFirst().submit(TestSessions.prompts(2, 1), 1, 0).call::await);
+        assertInstanceOf(GpuException.class, later.getCause());
+        assertThrows(DeviceException.class, session::warmUp);
+        assertEquals(0, engine.deviceBytes());
+        callers.forEach(Caller::close);
+    }
+
+    @Test
+    void aWarmUpThatFailsEndsTheSession() {
+        var options = sessions.options(STEPS, null);
+        var session = engine.sampler(new SamplerOptions(broken(options.model()), options.steps(), 1, 4, 8, options.maxWait()));
+        assertThrows(DeviceException.class, session::warmUp);
+        assertThrows(DeviceException.class, session::warmUp);
     }
 
     @Test
