@@ -107,33 +107,66 @@ public final class KernelAnalysis {
 
     // ---- shapes and divergence
 
+    /** An instruction with a result, the registers it reads and writes, and when it was last evaluated. */
+    private static final class Definition {
+        final Instruction instruction;
+        final Register[] writes;
+        final int[] reads;
+        int evaluated;
+
+        Definition(Instruction i) {
+            instruction = i;
+            var registers = new ArrayList<Register>();
+            Effects.writes(i, registers::add);
+            writes = registers.toArray(Register[]::new);
+            registers.clear();
+            Effects.reads(i, registers::add);
+            reads = registers.stream().mapToInt(Register::id).toArray();
+        }
+    }
+
+    /** Rounds over all instructions until nothing changes. In a round only those are evaluated that read what changed since they last were: most are, once. */
     private void shapes() {
+        var all = kernel.instructions().stream().filter(Effects::hasResult).map(Definition::new).toArray(Definition[]::new);
+        var changed = new int[registers];   // when a register's shape last did; time is counted in evaluations
+        int now = 0;
         var forced = new BitSet();
+        for (Definition d : all) d.evaluated = -1;
         while (true) {
-            for (int r = 0; r < registers; r++) shapes[r] = forced.get(r) ? Shape.VARYING : null;
-            for (boolean changed = true; changed; ) {
-                changed = false;
-                for (Instruction i : kernel.instructions()) {
-                    if (!Effects.hasResult(i)) continue;
-                    Shape s = result(i);
+            for (int before = -1; before != now; ) {
+                before = now;
+                for (Definition d : all) {
+                    if (d.evaluated >= 0 && !readsLaterThan(d, changed)) continue;
+                    d.evaluated = now;
+                    Shape s = result(d.instruction);
                     if (s == null) continue;
-                    boolean[] any = {false};
-                    Operand o = i.operand(0);
-                    boolean shuffle = i.is("shfl") && o instanceof Operand.Pair;
-                    Effects.writes(i, r -> {
-                        Shape mine = shuffle && r.type() == PtxType.PRED ? Shape.VARYING : s;
-                        Shape m = Shape.meet(shapes[r.id()], mine);
-                        if (!m.equals(shapes[r.id()])) { shapes[r.id()] = m; any[0] = true; }
-                    });
-                    changed |= any[0];
+                    boolean shuffle = d.instruction.is("shfl") && d.instruction.operand(0) instanceof Operand.Pair;
+                    for (Register r : d.writes) {
+                        Shape mine = shuffle && r.type() == PtxType.PRED ? Shape.VARYING : s, old = shapes[r.id()];
+                        Shape m = Shape.meet(old == null ? mine : old, mine);   // with itself at first: a meet moves what it can of the pattern into u
+                        if (m.equals(old)) continue;
+                        shapes[r.id()] = m;
+                        changed[r.id()] = ++now;
+                    }
                 }
             }
             for (int r = 0; r < registers; r++) if (shapes[r] == null) shapes[r] = Shape.UNIFORM;   // never written
             var more = (BitSet) forced.clone();
             diverge(more);
             if (more.equals(forced)) return;
+            now++;
+            for (int r = more.nextSetBit(0); r >= 0; r = more.nextSetBit(r + 1)) {
+                if (forced.get(r) || shapes[r].isVarying()) continue;
+                shapes[r] = Shape.VARYING;
+                changed[r] = now;
+            }
             forced.or(more);
         }
+    }
+
+    private static boolean readsLaterThan(Definition d, int[] changed) {
+        for (int r : d.reads) if (changed[r] > d.evaluated) return true;
+        return false;
     }
 
     /** Finds divergent branches, the blocks they govern, and the registers that come out different depending on the way taken. */

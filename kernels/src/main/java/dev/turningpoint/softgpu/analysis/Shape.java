@@ -41,6 +41,7 @@ public record Shape(long[] pattern, int align, Long constant) {
 
     public boolean isUniform() {
         if (pattern == null) return false;
+        if (pattern == ZERO) return true;
         for (long p : pattern) if (p != pattern[0]) return false;
         return true;
     }
@@ -48,8 +49,17 @@ public record Shape(long[] pattern, int align, Long constant) {
     /** The value of all lanes where it is one known number, else null. */
     public Long value() { return constant != null && isUniform() ? Long.valueOf(constant + pattern[0]) : null; }
 
-    public long min() { return Arrays.stream(pattern).min().orElseThrow(); }
-    public long max() { return Arrays.stream(pattern).max().orElseThrow(); }
+    public long min() {
+        long least = pattern[0];
+        for (long p : pattern) least = Math.min(least, p);
+        return least;
+    }
+
+    public long max() {
+        long most = pattern[0];
+        for (long p : pattern) most = Math.max(most, p);
+        return most;
+    }
 
     /** No carry leaves the low bits when the pattern is added to u. */
     public boolean fits() { return pattern != null && min() >= 0 && (align >= 62 || max() < 1L << align); }

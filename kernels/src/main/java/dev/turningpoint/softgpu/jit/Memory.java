@@ -9,20 +9,18 @@ import dev.turningpoint.softgpu.ptx.Register;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.TreeSet;
 
 /**
  * Loads, stores, atomics. Where the lane pattern of the address is known, the bytes all lanes touch are covered by few runs: a load reads each run as one
  * vector and shuffles, a store shuffles and writes each run. A uniform address is one scalar access. Everything else gathers or scatters.
  */
 final class Memory {
-    private static final int MOST_RUNS = 16;
     private static final int GAP_BYTES = 32;
 
     private final KernelEmitter k;
     private final Ir ir;
-
     private final GatherLibrary library;
+    private final Runs.Of runs = new Runs.Of();
 
     Memory(KernelEmitter k) { this.k = k; this.ir = k.ir; this.library = new GatherLibrary(k); }
 
@@ -103,52 +101,14 @@ final class Memory {
 
     // ---- runs
 
-    /** The elements all lanes touch, as runs of neighbours; {@code index[lane * width + component]} counts through the runs. */
-    private record Runs(long[] start, int[] length, int[] index, int total, boolean oneToOne) {
-        /** Whether each element follows the one before it, lane by lane. */
-        boolean inOrder() {
-            for (int e = 0; e < index.length; e++) if (index[e] != e) return false;
-            return start.length == 1;
-        }
-    }
-
-    /** @param gap bytes between neighbours that a run may bridge; null if runs do not cover the pattern well */
-    private static Runs runs(long[] pattern, int bytes, int width, int gap) {
-        var all = new TreeSet<Long>();
-        for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) {
-            long at = pattern[l] - pattern[0] + (long) j * bytes;
-            if (at % bytes != 0) return null;
-            all.add(at / bytes);
-        }
-        var start = new ArrayList<Long>();
-        var length = new ArrayList<Integer>();
-        long last = 0;
-        for (long e : all) {
-            if (start.isEmpty() || (e - last - 1) * bytes > gap) { start.add(e); length.add(1); }
-            else length.set(length.size() - 1, (int) (e - start.get(start.size() - 1) + 1));
-            last = e;
-        }
-        int total = 0;
-        int[] before = new int[start.size()];
-        for (int r = 0; r < before.length; r++) { before[r] = total; total += length.get(r); }
-        if (start.size() > MOST_RUNS || total > 32 * width * 4) return null;
-        int[] index = new int[32 * width];
-        for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) {
-            long e = (pattern[l] - pattern[0]) / bytes + j;
-            for (int r = 0; r < before.length; r++) if (e >= start.get(r) && e < start.get(r) + length.get(r)) index[l * width + j] = before[r] + (int) (e - start.get(r));
-        }
-        boolean once = Arrays.stream(index).distinct().count() == index.length;
-        return new Runs(start.stream().mapToLong(x -> x * bytes).toArray(), length.stream().mapToInt(x -> x).toArray(), index, total, once);
-    }
-
     /** Mask of the elements of run r, from the mask of lanes; each element belongs to one lane or none. */
     private String elementMask(Runs runs, int r, int width, String mask) {
         int before = 0;
-        for (int q = 0; q < r; q++) before += runs.length[q];
-        int[] owner = new int[runs.length[r]];
+        for (int q = 0; q < r; q++) before += runs.length()[q];
+        int[] owner = new int[runs.length()[r]];
         Arrays.fill(owner, 32);
         for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) {
-            int e = runs.index[l * width + j] - before;
+            int e = runs.index()[l * width + j] - before;
             if (e >= 0 && e < owner.length) owner[e] = l;
         }
         return ir.temp("shufflevector <32 x i1> " + mask + ", <32 x i1> zeroinitializer, " + Ir.vector(owner.length, "i32") + " " + Ir.indices(owner.length, e -> owner[e]));
@@ -233,7 +193,7 @@ final class Memory {
             return;
         }
         if (!p.shape.isVarying()) {
-            Runs runs = runs(p.shape.pattern(), bytes, width, GAP_BYTES);
+            Runs runs = this.runs.pattern(p.shape.pattern(), bytes, width, GAP_BYTES);
             if (runs != null && mask == null && bytes == 4 && width == 4 && runs.inOrder()) {
                 loadQuads(how, y, tail, p, out);
                 return;
@@ -241,9 +201,9 @@ final class Memory {
             if (runs != null && masked(runs, bytes, width, mask)) {
                 var parts = new ArrayList<String>();
                 var lengths = new ArrayList<Integer>();
-                for (int r = 0; r < runs.length.length; r++) {
-                    int n = runs.length[r];
-                    String at = pointer(p, runs.start[r]);
+                for (int r = 0; r < runs.length().length; r++) {
+                    int n = runs.length()[r];
+                    String at = pointer(p, runs.start()[r]);
                     if (mask == null) parts.add(ir.temp(how + Ir.vector(n, y) + ", ptr " + at + ", align " + bytes + tail));
                     else {
                         String m = elementMask(runs, r, width, mask), v = Ir.vector(n, y), f = "@llvm.masked.load." + Ir.suffix(y, n) + ".p0";
@@ -256,9 +216,9 @@ final class Memory {
                 String all = ir.concat(y, parts, lengths);
                 for (int j = 0; j < width; j++) {
                     int c = j;
-                    boolean identity = runs.total == 32 && width == 1;
-                    for (int l = 0; l < 32 && identity; l++) identity = runs.index[l] == l;
-                    out.put(j, identity ? all : ir.shuffle(y, runs.total, all, null, 32, l -> runs.index[l * width + c]), true);
+                    boolean identity = runs.total() == 32 && width == 1;
+                    for (int l = 0; l < 32 && identity; l++) identity = runs.index()[l] == l;
+                    out.put(j, identity ? all : ir.shuffle(y, runs.total(), all, null, 32, l -> runs.index()[l * width + c]), true);
                 }
                 return;
             }
@@ -289,11 +249,11 @@ final class Memory {
 
     /** Whether runs are loaded or stored as vectors under this mask. */
     private boolean masked(Runs runs, int bytes, int width, String mask) {
-        return mask == null || runs.oneToOne && (!byFunction() || width == 1 && bytes >= 4 && runs.length.length == 1);
+        return mask == null || runs.oneToOne() && (!byFunction() || width == 1 && bytes >= 4 && runs.length().length == 1);
     }
 
     /** Whether the lanes are in no few places, whatever the mask. */
-    private static boolean scattered(Place p, int bytes, int width) { return p.shape.isVarying() || runs(p.shape.pattern(), bytes, width, GAP_BYTES) == null; }
+    private boolean scattered(Place p, int bytes, int width) { return p.shape.isVarying() || runs.pattern(p.shape.pattern(), bytes, width, GAP_BYTES) == null; }
 
     /** Calls a function of the {@link GatherLibrary}; values that are stored are in its memory already. */
     private String lanes(String function, Place p, int bytes, String mask, String from) {
@@ -357,23 +317,21 @@ final class Memory {
         int width = values.size();
         String mask = k.mask();
         if (!p.shape.isVarying()) {
-            Runs runs = runs(p.shape.pattern(), bytes, width, 0);
+            Runs runs = this.runs.pattern(p.shape.pattern(), bytes, width, 0);
             if (runs != null && masked(runs, bytes, width, mask)) {
                 if (mask == null && bytes == 4 && width == 4 && runs.inOrder()) {
                     storeQuads(y, p, values);
                     return;
                 }
                 String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
-                int[] source = new int[runs.total];   // which element of `all` goes where; of several lanes the last
-                for (int l = 0; l < 32; l++) for (int j = 0; j < width; j++) source[runs.index[l * width + j]] = j * 32 + l;
                 int before = 0;
-                for (int r = 0; r < runs.length.length; r++) {
-                    int n = runs.length[r], from = before;
+                for (int r = 0; r < runs.length().length; r++) {
+                    int n = runs.length()[r], from = before;
                     before += n;
                     boolean identity = width == 1 && n == 32;
-                    for (int e = 0; e < n && identity; e++) identity = source[from + e] == e;
-                    String v = identity ? all : ir.shuffle(y, 32 * width, all, null, n, e -> source[from + e]);
-                    String at = pointer(p, runs.start[r]);
+                    for (int e = 0; e < n && identity; e++) identity = runs.last()[from + e] == e;
+                    String v = identity ? all : ir.shuffle(y, 32 * width, all, null, n, e -> runs.last()[from + e]);
+                    String at = pointer(p, runs.start()[r]);
                     if (mask == null) ir.line("store " + Ir.vector(n, y) + " " + v + ", ptr " + at + ", align " + bytes);
                     else {
                         String m = elementMask(runs, r, width, mask), f = "@llvm.masked.store." + (n == 1 ? "v1" : "") + Ir.suffix(y, n) + ".p0";

@@ -45,11 +45,12 @@ final class SharedSlots {
                     if (i.operand(1) instanceof Operand.Reg same) others.clear(same.register().id());
                 }
                 others.and(members);
-                for (int d = written.nextSetBit(0); d >= 0; d = written.nextSetBit(d + 1))
-                    for (int o = others.nextSetBit(0); o >= 0; o = others.nextSetBit(o + 1)) if (o != d) { apart[d].set(o); apart[o].set(d); }
+                for (int d = written.nextSetBit(0); d >= 0; d = written.nextSetBit(d + 1)) apart[d].or(others);
             }
         }
         for (int r = members.nextSetBit(0); r >= 0; r = members.nextSetBit(r + 1)) order.add(r);
+        for (int d = members.nextSetBit(0); d >= 0; d = members.nextSetBit(d + 1))
+            for (int o = apart[d].nextSetBit(0); o >= 0; o = apart[d].nextSetBit(o + 1)) apart[o].set(d);
         int[] place = new int[n];
         Arrays.fill(place, -1);
         for (int r : order) {
