@@ -4,6 +4,7 @@ import dev.turningpoint.report.ProgressLine;
 import dev.turningpoint.weights.Checkpoint;
 import dev.turningpoint.weights.Conversion;
 import dev.turningpoint.weights.Layout;
+import dev.turningpoint.weights.Progress;
 import dev.turningpoint.weights.Recognised;
 import dev.turningpoint.weights.TensorType;
 import java.io.PrintWriter;
@@ -23,7 +24,12 @@ final class ConvertCommand implements Callable<Integer> {
     enum Form { engine, diffusers, original }
 
     /** Element types, as people write them. */
-    enum Type { keep, f32, f16, bf16 }
+    enum Type {
+        keep, f32, f16, bf16;
+
+        /** Null to keep each tensor's own. */
+        TensorType tensors() { return this == keep ? null : TensorType.valueOf(name().toUpperCase(Locale.ROOT)); }
+    }
 
     @Spec private CommandSpec spec;
 
@@ -42,23 +48,32 @@ final class ConvertCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
-        if (Files.isDirectory(output)) throw new CommandException(output + ": is a folder; name the file to write");
-        if (Files.exists(output) && same(input, output)) throw new CommandException(output + ": is the input; name another file");
+        requireFile(input, output);
         try (Checkpoint checkpoint = Checkpoint.open(input); var line = new ProgressLine(out, ProgressLine.onTerminal(), "convert")) {
             Recognised found = Recognised.of(checkpoint);
-            var conversion = new Conversion(found, form == Form.original ? Layout.ORIGINAL : Layout.DIFFUSERS, type == Type.keep ? null : TensorType.valueOf(type.name().toUpperCase(Locale.ROOT)),
-                    form == Form.engine);
-            long began = System.nanoTime();
-            conversion.write(output, (done, total) -> {
-                double seconds = (System.nanoTime() - began) / 1e9;
-                line.update(done >> 20, total >> 20, String.format(Locale.ROOT, "MiB, %.0f MiB/s", (done >> 20) / Math.max(seconds, 1e-3)), seconds * (total - done) / Math.max(1, done));
-            });
+            var conversion = new Conversion(found, form == Form.original ? Layout.ORIGINAL : Layout.DIFFUSERS, type.tensors(), form == Form.engine);
+            conversion.write(output, progress(line));
             line.close();
             out.println(output + ": " + found.architecture().name() + ", " + String.format(Locale.ROOT, "%,d", found.architecture().parameters()) + " weights, " + form + ", "
                     + InspectCommand.size(output.toFile().length()));
         }
         out.flush();
         return 0;
+    }
+
+    /** @throws CommandException if the output is a folder or the input itself */
+    static void requireFile(Path input, Path output) {
+        if (Files.isDirectory(output)) throw new CommandException(output + ": is a folder; name the file to write");
+        if (Files.exists(output) && same(input, output)) throw new CommandException(output + ": is the input; name another file");
+    }
+
+    /** MiB so far, and how fast. */
+    static Progress progress(ProgressLine line) {
+        long began = System.nanoTime();
+        return (done, total) -> {
+            double seconds = (System.nanoTime() - began) / 1e9;
+            line.update(done >> 20, total >> 20, String.format(Locale.ROOT, "MiB, %.0f MiB/s", (done >> 20) / Math.max(seconds, 1e-3)), seconds * (total - done) / Math.max(1, done));
+        };
     }
 
     private static boolean same(Path a, Path b) {

@@ -131,8 +131,25 @@ class CommandTest {
         Outcome verify = run("verify", engine);
         assertTrue(verify.out().endsWith(" finite weights, every checksum right" + System.lineSeparator()), verify.out() + verify.err());
         fails(1, original + ": is the input; name another file", run("convert", original, original));
+        Path lora = folder.resolve("lora.safetensors"), full = folder.resolve("full.safetensors");
+        float[] a = new float[64], b = new float[64];
+        a[3] = 2;
+        b[5] = 0.25f;
+        new SafetensorsWriter().tensor("lora_unet_transformer_blocks_0_attn_to_k.lora_down.weight", a, 1, 64).tensor("lora_unet_transformer_blocks_0_attn_to_k.lora_up.weight", b, 64, 1).write(lora);
+        Outcome merge = run("merge", original, lora, full, "--strength", "-3");
+        assertEquals(0, merge.status(), merge.err());
+        assertTrue(merge.out().startsWith(lora + ": says no alpha; its rank is taken"), merge.out());
+        assertTrue(merge.out().contains(full + ": sd3 with 1 layers of " + lora + " at strength -3.0, diffusers, "), merge.out());
+        try (var weights = dev.turningpoint.weights.SafetensorsFile.open(full)) {
+            float[] k = weights.floats("transformer_blocks.0.attn.to_k.weight");
+            assertEquals(-1.5f, k[5 * 64 + 3], "-3 x 2 x 0.25 on a weight of 0");
+            k[5 * 64 + 3] = 0;
+            org.junit.jupiter.api.Assertions.assertArrayEquals(new float[64 * 64], k);
+        }
+        fails(1, original + ": is the input; name another file", run("merge", original, lora, original));
         Path gone = folder.resolve("gone");
         fails(1, gone + ": there is no such file", run("inspect", gone));
+        fails(1, gone + ": there is no such file", run("merge", original, gone, full));
         byte[] bytes = Files.readAllBytes(engine);
         bytes[bytes.length - 1] ^= 1;
         Files.write(engine, bytes);

@@ -26,26 +26,43 @@ final class Cast {
                 case BF16 -> Float.intBitsToFloat(from.get(TensorType.SHORT, 2 * i) << 16);
                 default -> throw new IllegalArgumentException("no cast from " + type);
             };
-            float kept = switch (target) {
-                case F32 -> {
-                    to.set(TensorType.FLOAT, 4 * i, v);
-                    yield v;
-                }
-                case F16 -> {
-                    short h = Float.floatToFloat16(v);
-                    to.set(TensorType.SHORT, 2 * i, h);
-                    yield Float.float16ToFloat(h);
-                }
-                case BF16 -> {
-                    short h = bf16(v);
-                    to.set(TensorType.SHORT, 2 * i, h);
-                    yield Float.intBitsToFloat(h << 16);
-                }
-                default -> throw new IllegalArgumentException("no cast to " + target);
-            };
-            if (Float.isInfinite(kept) && !Float.isInfinite(v)) lost++;
+            if (!store(v, to, target, i)) lost++;
         }
         return lost;
+    }
+
+    /**
+     * Element {@code i} becomes the number of the type that is nearest to a double, rounded once.
+     *
+     * @return whether the type has such a number: false if a finite one became infinite
+     */
+    static boolean store(double v, MemorySegment to, TensorType target, long i) {
+        float kept = switch (target) {
+            case F32 -> {
+                float f = (float) v;
+                to.set(TensorType.FLOAT, 4 * i, f);
+                yield f;
+            }
+            case F16 -> {
+                short h = Float.floatToFloat16(odd(v));
+                to.set(TensorType.SHORT, 2 * i, h);
+                yield Float.float16ToFloat(h);
+            }
+            case BF16 -> {
+                short h = bf16(odd(v));
+                to.set(TensorType.SHORT, 2 * i, h);
+                yield Float.intBitsToFloat(h << 16);
+            }
+            default -> throw new IllegalArgumentException("no cast to " + target);
+        };
+        return !Float.isInfinite(kept) || Double.isInfinite(v);
+    }
+
+    /** A double as a float for a narrower type to be made of: where it is not exact, the neighbour whose last bit is 1, so that rounding it again errs on the side the double is on. */
+    private static float odd(double v) {
+        float f = (float) v;
+        if (f == v || Double.isNaN(v) || (Float.floatToRawIntBits(f) & 1) == 1) return f;
+        return Math.abs((double) f) > Math.abs(v) ? Float.intBitsToFloat(Float.floatToRawIntBits(f) - 1) : Float.intBitsToFloat(Float.floatToRawIntBits(f) + 1);
     }
 
     static short bf16(float v) {

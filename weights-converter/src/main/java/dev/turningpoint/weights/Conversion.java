@@ -18,11 +18,17 @@ import tools.jackson.databind.json.JsonMapper;
  * @param to     layout of the result; an engine file is of {@link Layout#DIFFUSERS}
  * @param type   of all elements; null keeps each tensor's own
  * @param engine whether the result is an engine file
+ * @param merge  a LoRA that goes into the weights, which are then of {@link Layout#DIFFUSERS}; null if there is none
  */
-public record Conversion(Recognised from, Layout to, TensorType type, boolean engine) {
+public record Conversion(Recognised from, Layout to, TensorType type, boolean engine, Merge merge) {
     private static final int BUFFER = 4 << 20;
 
+    public Conversion(Recognised from, Layout to, TensorType type, boolean engine) { this(from, to, type, engine, null); }
+
+    /** @throws WeightsException if the LoRA is not one of this network */
     public Conversion {
+        if (merge != null && to != Layout.DIFFUSERS) throw new IllegalArgumentException("a LoRA is merged into the diffusers layout");
+        if (merge != null) merge.requireFit(from.checkpoint().path().toString(), from.architecture());
         if (engine && to != Layout.DIFFUSERS) throw new IllegalArgumentException("an engine file is of the diffusers layout");
         if (type != null && !Cast.serves(type)) throw new IllegalArgumentException("weights are F32, F16 or BF16, not " + type);
     }
@@ -35,10 +41,13 @@ public record Conversion(Recognised from, Layout to, TensorType type, boolean en
     public void write(Path path, Progress progress) {
         List<EngineFile.Entry> entries = new ArrayList<>();
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment buffer = arena.allocate(BUFFER, EngineFile.ALIGNMENT);
+            MemorySegment buffer = arena.allocate(BUFFER, EngineFile.ALIGNMENT), values = merge == null ? null : arena.allocate(BUFFER, EngineFile.ALIGNMENT);
             for (Recipe recipe : from.recipes(to)) {
                 TensorType target = type(recipe);
-                entries.add(new EngineFile.Entry(recipe.name(), target, recipe.shape(), (offset, into) -> recipe.read(from.checkpoint(), target, offset, into, buffer)));
+                entries.add(new EngineFile.Entry(recipe.name(), target, recipe.shape(), (offset, into) -> {
+                    if (merge == null || merge.branch(recipe.name()) == null) recipe.read(from.checkpoint(), target, offset, into, buffer);
+                    else merged(recipe, target, offset, into, values, buffer);
+                }));
             }
             var metadata = new TreeMap<>(from.checkpoint().metadata());
             metadata.keySet().removeIf(k -> k.startsWith("turningpoint."));
@@ -61,6 +70,21 @@ public record Conversion(Recognised from, Layout to, TensorType type, boolean en
         Path config = path.resolveSibling("config.json");
         if (to == Layout.DIFFUSERS && !Files.exists(config))
             AtomicFile.write(config, JsonMapper.builder().enable(SerializationFeature.INDENT_OUTPUT).build().writeValueAsBytes(from.architecture().config()));
+    }
+
+    /** Bytes of a tensor with a branch, through f32, which holds every number of the narrower types. */
+    private void merged(Recipe recipe, TensorType target, long offset, MemorySegment into, MemorySegment values, MemorySegment buffer) {
+        long first = offset / target.bytes(), count = into.byteSize() / target.bytes();
+        for (long done = 0; done < count; ) {
+            long n = Math.min(count - done, values.byteSize() / TensorType.F32.bytes());
+            MemorySegment read = values.asSlice(0, n * TensorType.F32.bytes());
+            recipe.read(from.checkpoint(), TensorType.F32, (first + done) * TensorType.F32.bytes(), read, buffer);
+            long lost = merge.add(merge.branch(recipe.name()), first + done, read, into.asSlice(done * target.bytes()), target, n);
+            if (lost > 0)
+                throw new WeightsException(from.checkpoint().path().toString(), "with the LoRA, tensor " + SafetensorsHeader.quoted(recipe.name()) + " has " + lost + " numbers beyond " + target
+                        + "; take BF16 or F32, or less strength");
+            done += n;
+        }
     }
 
     /** The type of a tensor of the result: the one asked for, else that of its pieces, which must then agree. */
