@@ -102,6 +102,7 @@ public final class TransformerModel implements TrainableVelocity {
     private record Embedding(Linear first, Linear second) {
     }
 
+    private final Device device;
     private final Options options;
     private final Sizes sizes;
     private final DType type;
@@ -127,6 +128,7 @@ public final class TransformerModel implements TrainableVelocity {
     private int trainedBatch;
 
     public TransformerModel(Device device, Options options) {
+        this.device = device;
         this.options = options;
         type = options.storage;
         boolean backward = options.trains != GlyphModel.Trains.NOTHING, full = options.trains == GlyphModel.Trains.EVERYTHING, inputs = options.inputGradients, conditions = full || inputs;
@@ -148,7 +150,8 @@ public final class TransformerModel implements TrainableVelocity {
             var kept = EnumSet.of(Parameters.Keep.GRADIENTS);
             kept.addAll(options.keep);
             kernels = resources.add(NetKernels.load(device));
-            parameters = resources.add(new Parameters(device, "parameters of " + options.architecture.name(), weights.layout(), type, full ? kept : EnumSet.noneOf(Parameters.Keep.class)));
+            String purpose = "parameters of " + options.architecture.name();
+            parameters = resources.add(full ? new Parameters(device, purpose, weights.layout(), type, kept) : Parameters.inStorage(device, purpose, weights.layout(), type));
             resources.add(this::closeLinears);
             int ni = shape.imageTokens(), nt = shape.textTokens();
             promptText = tables.tensor("text of all prompts", DType.F32, options.prompts, (long) nt * sizes.textWidth);
@@ -625,21 +628,17 @@ public final class TransformerModel implements TrainableVelocity {
         if (!checkpoint.architecture().equals(options.architecture)) {
             throw new IllegalArgumentException("the model is " + options.architecture.config() + ", the checkpoint " + checkpoint.architecture().config());
         }
-        try (HostMemory flat = HostMemory.allocate(parameters.values().bytes())) {
-            flat.segment().fill((byte) 0);
+        try (Parameters.Upload upload = parameters.upload(device, kernels.mlp(), stream)) {
             checkpoint.forEachTensor((name, values) -> {
                 if (name.equals("pos_embed.pos_embed")) {
                     uploadPositions(values, stream);
                 } else if (FluxWeights.isSplit(name)) {
-                    split(name, values, flat.segment());
+                    split(name, values, upload);
                 } else {
-                    put(weights.layout().slot(FluxWeights.here(name)), values, flat.segment());
+                    put(weights.layout().slot(FluxWeights.here(name)), values, upload);
                 }
             });
-            Parameters.upload(flat.segment(), parameters.values(), stream);
         }
-        parameters.changed(kernels.mlp(), stream);
-        stream.synchronize();
     }
 
     private void uploadPositions(MemorySegment table, Stream stream) {
@@ -650,15 +649,16 @@ public final class TransformerModel implements TrainableVelocity {
     }
 
     /** The columns of attention and feed-forward, each to its own matrix. */
-    private void split(String name, MemorySegment values, MemorySegment flat) {
+    private void split(String name, MemorySegment values, Parameters.Upload upload) {
         Slot attention = weights.layout().slot(name.replace(FluxWeights.OUT, FluxWeights.OUT_ATTENTION)), mlp = weights.layout().slot(name.replace(FluxWeights.OUT, FluxWeights.OUT_MLP));
         long d = sizes.block.width(), mine = (long) filling.heads() * filling.model(), others = mlp.shape()[1], row = mine + others;
-        try (HostMemory part = HostMemory.allocate(4 * d * mine)) {
+        try (HostMemory part = HostMemory.allocate(4 * d * mine); HostMemory other = HostMemory.allocate(4 * d * others)) {
             for (long i = 0; i < d; i++) {
                 MemorySegment.copy(values, 4 * i * row, part.segment(), 4 * i * mine, 4 * mine);
-                MemorySegment.copy(values, 4 * (i * row + mine), flat, 4 * (mlp.offset() + i * others), 4 * others);
+                MemorySegment.copy(values, 4 * (i * row + mine), other.segment(), 4 * i * others, 4 * others);
             }
-            put(attention, part.segment(), flat);
+            put(attention, part.segment(), upload);
+            upload.set(mlp, other.segment());
         }
     }
 
@@ -669,6 +669,19 @@ public final class TransformerModel implements TrainableVelocity {
         for (int y = 0; y < rows; y++) {
             long at = (long) ((side - rows) / 2 + y) * side + (side - columns) / 2;
             MemorySegment.copy(table, 4 * at * sizes.block.width(), into, y * row, row);
+        }
+    }
+
+    private void put(Slot slot, MemorySegment values, Parameters.Upload upload) {
+        HeadFilling.Plan plan = filling.plan(slot.name(), slot.shape());
+        if (plan.model() == plan.memory()) {
+            upload.set(slot, values);
+            return;
+        }
+        try (HostMemory filled = HostMemory.allocate(4 * slot.elements())) {
+            filled.segment().fill((byte) 0);
+            plan.fill(values, filled.segment());
+            upload.set(slot, filled.segment());
         }
     }
 

@@ -83,6 +83,11 @@ public final class ParameterLayout {
         return Collections.unmodifiableMap(slots);
     }
 
+    /** All groups. */
+    public Map<String, Slot> groups() {
+        return Collections.unmodifiableMap(groups);
+    }
+
     /** Elements of the flat buffer, gaps included. */
     public long size() {
         return size;

@@ -7,11 +7,17 @@ import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.MlpKernels;
 import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.IdentityHashMap;
+import java.util.Map;
 import java.util.Set;
 
 /**
  * The parameters of a model in one flat f32 buffer, with what training keeps beside it, each a flat buffer of the same layout: gradients, AdamW moments, running
  * average, a frozen reference, and, where the network computes in bf16, a bf16 copy that its matrix products read. One optimizer launch serves them all.
+ *
+ * <p>Parameters {@link #inStorage} are the other kind: nobody trains them, and where the network computes in bf16 there is the bf16 buffer alone, with f32 beside it of biases and
+ * scales only, which some kernels add and multiply in f32: 2 bytes a parameter instead of 6.
  */
 public final class Parameters implements AutoCloseable {
 
@@ -24,7 +30,9 @@ public final class Parameters implements AutoCloseable {
     private final ParameterLayout layout;
     private final DType storage;
     private final Workspace workspace;
-    private final Tensor values;
+    private final Tensor values;     // null where the parameters are in storage type alone
+    private final Tensor vectors;    // f32 of the parameters with one dimension, where values is null
+    private final Map<ParameterLayout.Slot, Long> places;   // of those in it
     private final Tensor compute;
     private final Tensor gradients;
     private final Tensor firstMoment;
@@ -39,11 +47,15 @@ public final class Parameters implements AutoCloseable {
      * @param purpose what the memory is for, as an out-of-memory message says it
      * @param storage type of activations: with BF16 a bf16 copy of the values is kept
      */
-    public Parameters(Device device, String purpose, ParameterLayout layout, DType storage, Set<Keep> keep) {
+    public Parameters(Device device, String purpose, ParameterLayout layout, DType storage, Set<Keep> keep) { this(device, purpose, layout, storage, keep, true); }
+
+    private Parameters(Device device, String purpose, ParameterLayout layout, DType storage, Set<Keep> keep, boolean masters) {
         this.layout = layout;
         this.storage = storage;
         workspace = new Workspace(purpose);
-        values = flat("values");
+        places = new IdentityHashMap<>();
+        values = masters ? flat("values") : null;
+        vectors = masters ? null : workspace.tensor("biases and scales", DType.F32, placeVectors());
         gradients = keep.contains(Keep.GRADIENTS) ? flat("gradients") : null;
         firstMoment = keep.contains(Keep.MOMENTS) ? flat("first moment") : null;
         secondMoment = keep.contains(Keep.MOMENTS) ? flat("second moment") : null;
@@ -56,7 +68,7 @@ public final class Parameters implements AutoCloseable {
         readCompute = compute;
         workspace.allocate(device);
         try (Stream stream = device.newStream()) {
-            stream.fill(values.address(), (byte) 0, workspace.bytes());
+            stream.fill((masters ? values : vectors).address(), (byte) 0, workspace.bytes());
             stream.synchronize();
         } catch (RuntimeException e) {
             workspace.close();
@@ -67,6 +79,35 @@ public final class Parameters implements AutoCloseable {
     /** Parameters that no one trains. */
     public static Parameters frozen(Device device, String purpose, ParameterLayout layout, DType storage) {
         return new Parameters(device, purpose, layout, storage, EnumSet.noneOf(Keep.class));
+    }
+
+    /** Parameters that no one trains, in the type that the network computes in, and nothing beside them but f32 of those with one dimension. */
+    public static Parameters inStorage(Device device, String purpose, ParameterLayout layout, DType storage) {
+        return storage == DType.F32 ? frozen(device, purpose, layout, storage) : new Parameters(device, purpose, layout, storage, EnumSet.noneOf(Keep.class), false);
+    }
+
+    /** Gives each parameter of one dimension its place; neighbours of the layout stay neighbours, so that groups are whole. Returns the elements of all. */
+    private long placeVectors() {
+        long size = 0, end = -1;
+        var byOffset = new HashMap<Long, Long>();
+        for (ParameterLayout.Slot slot : layout.slots().values()) {
+            if (slot.shape().length != 1) {
+                continue;
+            }
+            if (slot.offset() != end) {
+                size = (size + 63) / 64 * 64;
+            }
+            places.put(slot, size);
+            byOffset.put(slot.offset(), size);
+            size += slot.elements();
+            end = slot.offset() + slot.elements();
+        }
+        for (ParameterLayout.Slot group : layout.groups().values()) {
+            if (group.shape().length == 1) {
+                places.put(group, byOffset.get(group.offset()));
+            }
+        }
+        return Math.max(size, 1);
     }
 
     private Tensor flat(String name) {
@@ -83,7 +124,7 @@ public final class Parameters implements AutoCloseable {
     }
 
     public Tensor values() {
-        return values;
+        return required(values, "f32 values");
     }
 
     public Tensor gradients() {
@@ -123,9 +164,20 @@ public final class Parameters implements AutoCloseable {
         return compute == values ? 0 : compute.address();
     }
 
-    /** Address of a parameter in the f32 buffer that the network reads now. */
+    /**
+     * Address of a parameter in the f32 buffer that the network reads now.
+     *
+     * @throws IllegalStateException if it is a matrix, and the parameters are in the storage type alone
+     */
     public long value(ParameterLayout.Slot slot) {
-        return readValues.address(slot.offset());
+        if (values != null) {
+            return readValues.address(slot.offset());
+        }
+        Long place = places.get(slot);
+        if (place == null) {
+            throw new IllegalStateException(workspace.purpose() + " keeps no f32 of '" + slot.name() + "'");
+        }
+        return vectors.address(place);
     }
 
     /** Address of a parameter in the storage type. */
@@ -140,10 +192,65 @@ public final class Parameters implements AutoCloseable {
 
     /** Queues the bf16 copy after the values were changed by other than the optimizer step. */
     public void changed(MlpKernels kernels, Stream stream) {
-        if (compute != values) {
+        if (values != null && compute != values) {
             kernels.cast(stream, DType.F32, values.address(), DType.BF16, compute.address(), size());
         }
     }
+
+    /** Sets parameters one by one, whatever kind they are; to be closed. */
+    public final class Upload implements AutoCloseable {
+        private static final long STAGED = 4 << 20;   // elements: a bf16 copy is made piece by piece
+
+        private final MlpKernels kernels;
+        private final Stream stream;
+        private final Workspace memory = new Workspace("staging of " + workspace.purpose());
+        private final Tensor staged;
+
+        private Upload(Device device, MlpKernels kernels, Stream stream) {
+            this.kernels = kernels;
+            this.stream = stream;
+            staged = values == null ? memory.tensor("f32 on their way to bf16", DType.F32, STAGED) : null;
+            if (staged != null) {
+                memory.allocate(device);
+            }
+        }
+
+        /**
+         * Copies a parameter and waits for it.
+         *
+         * @param elements f32, off the heap, as many as the slot has
+         */
+        public void set(ParameterLayout.Slot slot, MemorySegment elements) {
+            if (elements.byteSize() != DType.F32.bytes(slot.elements())) {
+                throw new IllegalArgumentException("parameter '" + slot.name() + "' takes " + DType.F32.bytes(slot.elements()) + " bytes, not " + elements.byteSize());
+            }
+            if (values != null) {
+                stream.copyToDevice(values.address(slot.offset()), elements);
+            } else {
+                for (long at = 0; at < slot.elements(); at += STAGED) {
+                    long n = Math.min(STAGED, slot.elements() - at);
+                    stream.copyToDevice(staged.address(), elements.asSlice(DType.F32.bytes(at), DType.F32.bytes(n)));
+                    kernels.cast(stream, DType.F32, staged.address(), DType.BF16, compute.address(slot.offset() + at), n);
+                    stream.synchronize();
+                }
+                if (places.containsKey(slot)) {
+                    stream.copyToDevice(value(slot), elements);
+                }
+            }
+            stream.synchronize();
+        }
+
+        /** Makes the bf16 copy of f32 values, and frees what the way took. */
+        @Override
+        public void close() {
+            changed(kernels, stream);
+            stream.synchronize();
+            memory.close();
+        }
+    }
+
+    /** Begins to set parameters one by one. */
+    public Upload upload(Device device, MlpKernels kernels, Stream stream) { return new Upload(device, kernels, stream); }
 
     /** Freezes the values of now as the reference. */
     public void takeReference(Stream stream) {

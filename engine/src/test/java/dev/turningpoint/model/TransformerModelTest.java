@@ -49,7 +49,9 @@ class TransformerModelTest {
         final boolean packed;
         final long latents, sigma, conditions, velocity, gradient;
 
-        Case(String name, GlyphModel.Trains trains, LoraConfig lora, boolean inputs) {
+        Case(String name, GlyphModel.Trains trains, LoraConfig lora, boolean inputs) { this(name, DType.F32, trains, lora, inputs); }
+
+        Case(String name, DType storage, GlyphModel.Trains trains, LoraConfig lora, boolean inputs) {
             try (Checkpoint c = Checkpoint.open(GOLDENS.resolve(name).resolve("diffusion_pytorch_model.safetensors")); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"))) {
                 Recognised found = Recognised.of(c);
                 packed = name.startsWith("flux");
@@ -59,7 +61,7 @@ class TransformerModelTest {
                 height = (int) (long) shape.get(2);
                 width = (int) (long) shape.get(3);
                 int tokens = (int) (long) io.info("in.encoder_hidden_states").shape().get(1);
-                model = new TransformerModel(device, new TransformerModel.Options(found.architecture(), height, width, tokens, batch, DType.F32, batch,
+                model = new TransformerModel(device, new TransformerModel.Options(found.architecture(), height, width, tokens, batch, storage, batch,
                         trains == GlyphModel.Trains.NOTHING ? 0 : batch, trains, lora, Set.of(), inputs));
                 model.load(found, stream);
                 n = model.latentSize();
@@ -175,6 +177,41 @@ class TransformerModelTest {
             Map<String, float[]> found = c.model.tensors(c.model.trained().gradients(), stream);
             assertEquals(grads.names(), new java.util.HashSet<>(found.keySet()));
             found.forEach((tensor, values) -> close(tensor, grads.floats(tensor), values, 1e-3));
+        }
+    }
+
+    /** Weights that nobody trains are kept once, in bf16; matrix products read what they read of a bf16 copy of f32 weights. */
+    @ParameterizedTest
+    @ValueSource(strings = {"sd3_tiny", "flux_tiny"})
+    void frozenWeightsAreKeptOnceInBf16(String name) {
+        long before = device.allocated();
+        short[] expected, found;
+        try (var c = new Case(name, DType.BF16, GlyphModel.Trains.EVERYTHING, null, false)) {
+            expected = bf16Velocity(c);
+            var layout = c.model.trained().layout();
+            long vectors = 0, with = device.allocated();
+            for (var slot : layout.slots().values()) if (slot.shape().length == 1) vectors += slot.elements();
+            try (var once = Parameters.inStorage(device, "weights", layout, DType.BF16)) {
+                long bytes = device.allocated() - with;
+                assertTrue(bytes >= 2 * layout.size() + 4 * vectors && bytes <= 2 * layout.size() + 4 * vectors + 4 * 63 * layout.slots().size(), bytes + " bytes for " + layout.size());
+            }
+        }
+        try (var c = new Case(name, DType.BF16, GlyphModel.Trains.NOTHING, null, false); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"))) {
+            found = bf16Velocity(c);
+            float[] out = new float[found.length];
+            for (int i = 0; i < out.length; i++) out[i] = Float.intBitsToFloat(found[i] << 16);
+            close("out in bf16", io.floats("out"), c.packed(out), 0.03);
+        }
+        org.junit.jupiter.api.Assertions.assertArrayEquals(expected, found, "the same products of the same bf16 weights");
+        assertEquals(before, device.allocated(), "nothing is left");
+    }
+
+    private static short[] bf16Velocity(Case c) {
+        c.model.velocity(stream, c.latents, c.sigma, c.conditions, c.velocity, c.batch);
+        try (HostMemory host = HostMemory.allocate(2L * c.batch * c.n)) {
+            stream.copyToHost(host.segment(), c.velocity);
+            stream.synchronize();
+            return host.segment().toArray(ValueLayout.JAVA_SHORT);
         }
     }
 
