@@ -15,6 +15,7 @@ public final class ProgressLine implements AutoCloseable {
     private final String task;
     private int shown;
     private long lastPlain;
+    private boolean ended;
 
     /** @param terminal whether {@code out} is a terminal that understands a carriage return */
     public ProgressLine(PrintWriter out, boolean terminal, String task) {
@@ -44,7 +45,8 @@ public final class ProgressLine implements AutoCloseable {
             out.print("\r" + line + " ".repeat(Math.max(0, shown - line.length())));
             out.flush();
             shown = line.length();
-        } else if (done >= total || System.nanoTime() - lastPlain >= PLAIN_EVERY_NANOS) {
+        } else if (done >= total ? !ended : System.nanoTime() - lastPlain >= PLAIN_EVERY_NANOS) {   // the end is told once
+            ended = done >= total;
             lastPlain = System.nanoTime();
             out.println(task + " " + count + " " + figures + left);
             out.flush();

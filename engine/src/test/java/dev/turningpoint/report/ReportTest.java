@@ -239,6 +239,7 @@ class ReportTest {
         bytes.reset();
         try (var line = new ProgressLine(new PrintWriter(bytes, false, StandardCharsets.UTF_8), false, "train")) {
             for (int i = 1; i <= 100; i++) line.update(i, 100, "x", -1);
+            line.update(100, 100, "x", -1);
         }
         assertEquals("train 1/100 x\ntrain 100/100 x\n", bytes.toString(StandardCharsets.UTF_8));
         assertEquals("1h05m", ProgressLine.duration(3900));
