@@ -114,17 +114,15 @@ class SamplerSessionTest {
         }
     }
 
-    /** The software GPU makes one object of 40 bytes whenever an event is recorded, once a step; a driver makes none. */
     @Test
     void inSteadyStateCallersAndWorkerAllocateNothing() {
-        long recorded = Device.isSoftware() ? 40 * STEPS : 0;
         var threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         try (var session = engine.sampler(sessions.options(STEPS, null).withMaxWait(Duration.ZERO)); var caller = new Caller(session, 2)) {
             session.warmUp();
             caller.call.timeout(Duration.ofSeconds(60));
             caller.call.whenFull(WhenFull.WAIT);
             long worker = session.worker().threadId(), leastCaller = Long.MAX_VALUE, leastWorker = Long.MAX_VALUE;
-            for (int round = 0; round < 200 && (leastCaller > 0 || leastWorker > 100 * recorded); round++) {     // until the JVM has compiled the way
+            for (int round = 0; round < 200 && (leastCaller > 0 || leastWorker > 0); round++) {     // until the JVM has compiled the way
                 long before = threads.getCurrentThreadAllocatedBytes(), workerBefore = threads.getThreadAllocatedBytes(worker);
                 for (int i = 0; i < 100; i++) {
                     caller.call.submit(caller.prompts, i, 0, caller.pixels);
@@ -134,7 +132,7 @@ class SamplerSessionTest {
                 leastWorker = Math.min(leastWorker, threads.getThreadAllocatedBytes(worker) - workerBefore);
             }
             assertEquals(0, leastCaller, "bytes that the caller allocates in 100 calls");
-            assertEquals(100 * recorded, leastWorker, "bytes that the worker allocates in 100 calls");
+            assertEquals(0, leastWorker, "bytes that the worker allocates in 100 calls");
         }
     }
 

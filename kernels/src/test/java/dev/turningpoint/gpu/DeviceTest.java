@@ -200,11 +200,13 @@ class DeviceTest {
         try (var module = device.load(AXPY, axpy()); var x = upload(random(n, 6), "x"); var y = upload(random(n, 7), "y");
              var gemm = Gemm.of(device, DType.F32, DType.F32, DType.F32, false, true, 16, 16, 16, true)) {
             var kernel = module.kernel("axpy");
-            try (var graph = stream.capture(() -> arguments(kernel, y, x, 1f, n, 0).launch(stream))) {
-                assertAllocatesNothing("launch, copy and graph", () -> {
+            try (var graph = stream.capture(() -> arguments(kernel, y, x, 1f, n, 0).launch(stream)); var event = device.newEvent(); var other = device.newStream()) {
+                assertAllocatesNothing("launch, copy, graph and event", () -> {
                     arguments(kernel, y, x, 0.5f, n, 0.5).launch(stream);
                     stream.copyOnDevice(x.address(), y.address(), 512);
                     graph.launch(stream);
+                    stream.record(event);
+                    other.waitFor(event);
                 });
                 if (!Device.isSoftware())
                     assertAllocatesNothing("fill and matrix product", () -> {

@@ -114,8 +114,10 @@ final class Command implements Task {
         kind = Kind.HOST;
     }
 
-    void record(Event.Point point) {
-        object = point;
+    /** @param sequence of this command */
+    void record(Event event, long sequence) {
+        object = event;
+        bytes = sequence;
         kind = Kind.RECORD;
     }
 
@@ -184,7 +186,7 @@ final class Command implements Task {
                 Memory.written(target, bytes);
             }
             case HOST -> callHost(self);
-            case RECORD -> ((Event.Point) object).nanos = System.nanoTime();
+            case RECORD -> ((Event) object).happened(self.stream(), bytes);
             case WAIT -> ((StreamQueue) object).await(bytes);
             case GRAPH -> {
                 Context context = self.stream().context;

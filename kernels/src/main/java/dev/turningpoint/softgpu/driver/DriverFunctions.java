@@ -520,23 +520,19 @@ public final class DriverFunctions {
         return 0;
     }
 
-    private static Event.Point outsideCapture(Event e) {
-        Event.Point p = e.point;
-        if (p != null && p.capture != null) throw Code.CAPTURED_EVENT.error("the event was recorded into a capture");
-        return p;
-    }
-
     static int cuEventQuery(long event) {
         Context.current();
-        Event.Point p = outsideCapture(Handles.get(event, Event.class));
+        Event e = Handles.get(event, Event.class);
+        e.requireOutsideCapture();
         Capture.refuse("cuEventQuery");
-        return p == null || p.passed() ? 0 : Code.NOT_READY.value;
+        return e.passed() ? 0 : Code.NOT_READY.value;
     }
 
     static int cuEventSynchronize(long event) {
         Context c = Context.current();
-        Event.Point p = outsideCapture(Handles.get(event, Event.class));
-        if (p != null) p.stream.await(p.sequence);
+        Event e = Handles.get(event, Event.class);
+        e.requireOutsideCapture();
+        e.await();
         return afterWork(c);
     }
 
@@ -544,11 +540,14 @@ public final class DriverFunctions {
         Context.current();
         notNull(milliseconds, "pMilliseconds");
         Event a = Handles.get(start, Event.class), b = Handles.get(end, Event.class);
-        Event.Point from = outsideCapture(a), to = outsideCapture(b);
+        a.requireOutsideCapture();
+        b.requireOutsideCapture();
         if (!a.timing || !b.timing) throw Code.INVALID_HANDLE.error("the " + (a.timing ? "second" : "first") + " event was created without timing");
-        if (from == null || to == null) throw Code.INVALID_HANDLE.error("the " + (from == null ? "first" : "second") + " event was never recorded");
-        if (!from.passed() || !to.passed()) return Code.NOT_READY.value;
-        Raw.putFloat(milliseconds, (to.nanos - from.nanos) / 1e6f);
+        if (!a.isRecorded() || !b.isRecorded()) throw Code.INVALID_HANDLE.error("the " + (a.isRecorded() ? "second" : "first") + " event was never recorded");
+        if (!a.passed() || !b.passed()) return Code.NOT_READY.value;
+        long from = a.nanos(), to = b.nanos();
+        if (from == 0 || to == 0) return Code.NOT_READY.value;   // another thread has recorded one of them again
+        Raw.putFloat(milliseconds, (to - from) / 1e6f);
         return 0;
     }
 

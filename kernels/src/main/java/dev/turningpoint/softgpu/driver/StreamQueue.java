@@ -130,12 +130,12 @@ final class StreamQueue {
             Capture capturing = capture;
             if (capturing != null) {
                 synchronized (capturing) {
-                    event.point = new Event.Point(capturing, (BitSet) captured.clone());
+                    event.record(capturing, (BitSet) captured.clone());
                 }
             } else {
-                var point = new Event.Point(this, submitted + 1);
-                c.record(point);
-                event.point = point;
+                long sequence = submitted + 1;
+                c.record(event, sequence);
+                event.record(this, sequence);
                 publish();
             }
         } finally {
@@ -145,16 +145,24 @@ final class StreamQueue {
 
     /** Later commands wait for the event; an event of a capture draws this stream into it. */
     void waitFor(Event event) {
-        Event.Point p = event.point;
-        if (p == null) return;  // never recorded: nothing to wait for
-        if (p.capture != null) p.capture.requireValid();
-        if (p.capture != null) {
-            if (p.capture.origin.capture != p.capture) throw Code.CAPTURED_EVENT.error("the event belongs to a capture that has ended");
+        StreamQueue recordedOn;
+        long sequence;
+        Capture of;
+        BitSet nodes;
+        synchronized (event) {
+            recordedOn = event.stream;
+            sequence = event.sequence;
+            of = event.capture;
+            nodes = event.nodes;
+        }
+        if (of != null) {
+            of.requireValid();
+            if (of.origin.capture != of) throw Code.CAPTURED_EVENT.error("the event belongs to a capture that has ended");
             lock.lock();
             try {
-                synchronized (p.capture) {
-                    if (capture == null) p.capture.join(this, (BitSet) p.nodes.clone());
-                    else if (capture == p.capture) captured.or(p.nodes);
+                synchronized (of) {
+                    if (capture == null) of.join(this, (BitSet) nodes.clone());
+                    else if (capture == of) captured.or(nodes);
                     else {
                         capture.invalidate("it met another capture");
                         throw Code.STREAM_CAPTURE_MERGE.error("the event belongs to another capture");
@@ -165,13 +173,14 @@ final class StreamQueue {
             }
             return;
         }
+        if (recordedOn == null) return;  // never recorded: nothing to wait for
         if (capture != null) {
             capture.invalidate("it waited for an event recorded outside");
             throw Code.STREAM_CAPTURE_ISOLATION.error("the event was recorded outside the capture");
         }
-        if (p.stream.completed() >= p.sequence) return;
+        if (recordedOn.completed() >= sequence) return;
         Command c = begin();
-        c.await(p.stream, p.sequence);
+        c.await(recordedOn, sequence);
         commit(c);
     }
 

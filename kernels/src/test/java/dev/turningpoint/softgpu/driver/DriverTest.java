@@ -16,6 +16,7 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -249,6 +250,39 @@ class DriverTest {
         ok(cuEventRecord(untimed, s));
         ok(cuStreamSynchronize(s));
         assertEquals(CUDA_ERROR_INVALID_HANDLE(), cuEventElapsedTime_v2(out, before, untimed));
+    }
+
+    /** The wait means what was recorded before it, whatever the event comes to mean while the wait is queued; and the time is that of the last record, whenever the first comes to pass. */
+    @Test
+    void anEventThatIsRecordedAgainChangesNoQueuedWait() {
+        var slow = stream(1);
+        var waiting = stream(1);
+        var fast = stream(1);
+        var event = event(0);
+        var start = event(0);
+        var order = Collections.synchronizedList(new ArrayList<String>());
+        var first = new CountDownLatch(1);
+        var second = new CountDownLatch(1);
+        ok(cuLaunchHostFunc(slow, host(() -> { await(first); order.add("first"); }), MemorySegment.NULL));
+        ok(cuEventRecord(event, slow));
+        ok(cuStreamWaitEvent(waiting, event, 0));
+        ok(cuLaunchHostFunc(waiting, host(() -> order.add("waited")), MemorySegment.NULL));
+        ok(cuLaunchHostFunc(slow, host(() -> { await(second); order.add("second"); }), MemorySegment.NULL));
+        ok(cuEventRecord(event, slow));
+        first.countDown();
+        ok(cuStreamSynchronize(waiting));   // though the second record has not come to pass
+        assertEquals(List.of("first", "waited"), order);
+        assertEquals(CUDA_ERROR_NOT_READY(), cuEventQuery(event));
+        ok(cuEventRecord(event, fast));
+        ok(cuEventSynchronize(event));
+        ok(cuEventRecord(start, fast));
+        ok(cuEventSynchronize(start));
+        LockSupport.parkNanos(20_000_000);
+        second.countDown();
+        ok(cuStreamSynchronize(slow));
+        assertEquals(List.of("first", "waited", "second"), order);
+        ok(cuEventElapsedTime_v2(out, start, event));
+        assertTrue(out.get(JAVA_FLOAT, 0) <= 0, "recorded before start on that stream; the record on the other came later: " + out.get(JAVA_FLOAT, 0) + " ms");
     }
 
     @Test
