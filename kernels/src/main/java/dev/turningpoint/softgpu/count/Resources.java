@@ -49,10 +49,15 @@ public record Resources(int registers, int shared, int spills) {
 
     /** Of a kernel on a GPU; null if it is none of this project's and there is no ptxas. */
     public static Resources of(PtxModule module, PtxKernel kernel, Gpu gpu) {
+        Resources known = known(kernel, gpu);
+        return known != null ? known : ASSEMBLED.computeIfAbsent(new Foreign(kernel, gpu.architecture), k -> Optional.ofNullable(assembled(module, kernel.name(), gpu.architecture))).orElse(null);
+    }
+
+    /** Of a kernel of this project; null if it is none. */
+    public static Resources known(PtxKernel kernel, Gpu gpu) {
         String file = Table.MODULES.get(kernel.name());
-        if (file != null && TEXTS.computeIfAbsent(file + ".ptx", Resources::text).contains(kernel.text()))
-            return Table.ROWS.get(new Key(kernel.name(), gpu.architecture));
-        return ASSEMBLED.computeIfAbsent(new Foreign(kernel, gpu.architecture), k -> Optional.ofNullable(assembled(module, kernel.name(), gpu.architecture))).orElse(null);
+        boolean ours = file != null && TEXTS.computeIfAbsent(file + ".ptx", Resources::text).contains(kernel.text());
+        return ours ? Table.ROWS.get(new Key(kernel.name(), gpu.architecture)) : null;
     }
 
     private static String text(String file) {

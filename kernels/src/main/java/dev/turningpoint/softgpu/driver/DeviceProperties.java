@@ -1,12 +1,15 @@
 package dev.turningpoint.softgpu.driver;
 
+import dev.turningpoint.softgpu.count.Gpu;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** What the device says of itself. */
 final class DeviceProperties {
-    /** Compute capability as 10 * major + minor: that of the GPU whose limits these are. */
+    /** The GPU whose limits these are. */
+    static final Gpu LIKE = Gpu.H100;
+    /** Its compute capability as 10 * major + minor. */
     static final int ARCHITECTURE = 90;
     /** The newest PTX that this driver reads, as 10 * major + minor. */
     static final int PTX_VERSION = 90;

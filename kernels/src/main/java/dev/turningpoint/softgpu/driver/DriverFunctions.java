@@ -660,11 +660,11 @@ public final class DriverFunctions {
         notNull(out, "pi");
         Function f = Handles.get(function, Function.class);
         Raw.putInt(out, switch (attribute) {
-            case 0 -> f.kernel.maxThreads();
+            case 0 -> Math.min(f.kernel.maxThreads(), f.threadsWithRegisters);
             case 1 -> (int) f.kernel.staticShared();
             case 2 -> 0;
             case 3 -> (int) f.kernel.localBytes();
-            case 4 -> 32;
+            case 4 -> f.registers() == 0 ? 32 : f.registers();
             case 5, 6 -> 80;
             case 7 -> 0;
             case 8 -> f.dynamicShared;
@@ -774,6 +774,9 @@ public final class DriverFunctions {
             throw Code.INVALID_VALUE.error(f.kernel.name() + ": block " + bx + " x " + by + " x " + bz);
         if (bx * by * bz > f.kernel.maxThreads())
             throw Code.INVALID_VALUE.error(f.kernel.name() + ": block of " + bx * by * bz + " threads, compiled for at most " + f.kernel.maxThreads());
+        if (bx * by * bz > f.threadsWithRegisters)
+            throw Code.LAUNCH_OUT_OF_RESOURCES.error(f.kernel.name() + ": block of " + bx * by * bz + " threads of up to " + f.kernel.mostRegisters() + " registers (.maxnreg); " + f.threadsWithRegisters
+                    + " such threads fit in the 65536 registers of a multiprocessor");
         if (!f.kernel.admits(bx, by, bz))
             throw Code.INVALID_VALUE.error(f.kernel.name() + ": block " + bx + " x " + by + " x " + bz + ", compiled for " + f.kernel.required(0) + " x " + f.kernel.required(1) + " x " + f.kernel.required(2) + " alone");
         if (shared < 0 || shared > f.dynamicShared)

@@ -1,6 +1,8 @@
 package dev.turningpoint.softgpu.driver;
 
 import dev.turningpoint.softgpu.count.Counting;
+import dev.turningpoint.softgpu.count.Occupancy;
+import dev.turningpoint.softgpu.count.Resources;
 import dev.turningpoint.softgpu.interpreter.Interpreter;
 import dev.turningpoint.softgpu.interpreter.KernelFault;
 import dev.turningpoint.softgpu.interpreter.Launch;
@@ -43,19 +45,28 @@ final class Function {
     final MemorySegment cName;
     /** Dynamic shared memory a launch may ask for. */
     volatile int dynamicShared;
+    /** Threads of a block that have registers enough, if each takes as many as it may. */
+    final int threadsWithRegisters;
     private volatile Variant[] variants = {};
 
     Function(LoadedModule module, PtxKernel kernel) {
         this.module = module;
         this.kernel = kernel;
         cName = Arena.ofAuto().allocateFrom(kernel.name());
+        threadsWithRegisters = Occupancy.mostThreads(kernel.mostRegisters());
         dynamicShared = (int) Math.max(0, DEFAULT_SHARED - kernel.staticShared());
     }
 
-    /** Blocks of a shape that are on one multiprocessor at once, by its threads and shared memory. */
+    /** Blocks of a shape that are on one multiprocessor at once. */
     int blocksAtOnce(int threads, long dynamicShared) {
         if (threads > kernel.maxThreads() || dynamicShared > this.dynamicShared) return 0;
-        return (int) Math.min(Math.min(2048 / ((threads + 31) / 32 * 32), 32), (MOST_SHARED + 1024) / (kernel.staticShared() + dynamicShared + 1024));
+        return Occupancy.of(DeviceProperties.LIKE, threads, registers(), (int) (kernel.staticShared() + dynamicShared)).blocks();
+    }
+
+    /** Registers of a thread: what ptxas gives it, if it is a kernel of this project, else the most that it may give; 0 if neither is known. */
+    int registers() {
+        Resources known = Resources.known(kernel, DeviceProperties.LIKE);
+        return known != null ? known.registers() : kernel.mostRegisters();
     }
 
     /** Ready for one block shape. */

@@ -14,7 +14,8 @@ final class Code {
     /** Of a kernel. */
     final List<PtxParam> params = new ArrayList<>();
     int paramBytes;
-    int maxThreads = 1024;
+    /** Threads of a block at most, and registers of a thread; 0 where the text does not say. */
+    int maxThreads, maxRegisters;
     /** Block that a launch must have, of one to three dimensions; empty if any will do. */
     List<Integer> requiredBlock = List.of();
     /** Of a function. */

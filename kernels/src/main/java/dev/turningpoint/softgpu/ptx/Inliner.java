@@ -57,7 +57,7 @@ public final class Inliner {
         if (dynamic) bytes = (bytes + dynamicAlign - 1) / dynamicAlign * dynamicAlign;
         for (PtxVariable v : shared) if (v.size() == 0) offsets.put(v.name(), bytes);
         return new PtxKernel(module, entry.name, String.join("\n", texts), entry.params, entry.paramBytes, registers, instructions, labels, tables, offsets, bytes,
-                local, entry.maxThreads, entry.requiredBlock, unserved);
+                local, entry.maxThreads, entry.maxRegisters, entry.requiredBlock, unserved);
     }
 
     /** Most entries call nothing, and a module has many: what the parser made of them is the kernel. */

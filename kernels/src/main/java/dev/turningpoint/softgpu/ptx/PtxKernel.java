@@ -20,14 +20,14 @@ public final class PtxKernel {
     private final Map<String, Long> sharedOffsets;
     private final long staticShared;
     private final long localBytes;
-    private final int maxThreads;
+    private final int maxThreads, mostRegisters;
     private final List<Integer> requiredBlock;
     private final PtxException unserved;
     private final boolean syncsGrid;
 
     PtxKernel(String module, String name, String text, List<PtxParam> params, int paramBytes, List<Register> registers, List<Instruction> instructions,
               Map<String, Integer> labels, Map<String, List<String>> branchTables, Map<String, Long> sharedOffsets, long staticShared,
-              long localBytes, int maxThreads, List<Integer> requiredBlock, PtxException unserved) {
+              long localBytes, int maxThreads, int maxRegisters, List<Integer> requiredBlock, PtxException unserved) {
         this.module = module;
         this.name = name;
         this.text = text;
@@ -40,7 +40,8 @@ public final class PtxKernel {
         this.sharedOffsets = Map.copyOf(sharedOffsets);
         this.staticShared = staticShared;
         this.localBytes = localBytes;
-        this.maxThreads = requiredBlock.isEmpty() ? maxThreads : requiredBlock.stream().reduce(1, (a, b) -> a * b);
+        this.maxThreads = !requiredBlock.isEmpty() ? requiredBlock.stream().reduce(1, (a, b) -> a * b) : maxThreads != 0 ? maxThreads : 1024;
+        this.mostRegisters = requiredBlock.isEmpty() && maxThreads == 0 ? maxRegisters : 0;
         this.requiredBlock = requiredBlock;
         this.unserved = unserved;
         this.syncsGrid = instructions.stream().anyMatch(i -> i.operands().stream().anyMatch(o -> o instanceof Operand.Special s && s.name().startsWith("%envreg")));
@@ -88,6 +89,8 @@ public final class PtxKernel {
     public long localBytes() { return localBytes; }
     /** Threads per block promised by {@code .maxntid} or {@code .reqntid}; 1024 if neither is given. */
     public int maxThreads() { return maxThreads; }
+    /** Registers that {@code .maxnreg} lets ptxas give a thread; 0 if it is not there, or with a bound on threads: ptxas sees to it that such a block has enough. */
+    public int mostRegisters() { return mostRegisters; }
     /** Whether a block of this shape may be launched: {@code .reqntid} demands one. */
     public boolean admits(int x, int y, int z) {
         return requiredBlock.isEmpty() || x == required(0) && y == required(1) && z == required(2);

@@ -311,7 +311,8 @@ public final class PtxParser {
                     do block.add((int) number(next())); while (accept(","));
                     code.requiredBlock = List.copyOf(block);
                 }
-                case ".minnctapersm", ".maxnctapersm", ".maxnreg", ".maxclusterrank" -> next();
+                case ".maxnreg" -> code.maxRegisters = (int) number(next());
+                case ".minnctapersm", ".maxnctapersm", ".maxclusterrank" -> next();
                 case ".reqnctapercluster" -> { if (product() > 1) unserved(t, "a kernel of clusters"); }
                 case ".pragma" -> skipTo(";");
                 case ".noreturn", ".unique", ".explicitcluster" -> { }

@@ -122,6 +122,7 @@ class EstimateTest {
                 assertEquals(0, r.spills(), k.name());
                 assertTrue(k.staticShared() - r.shared() >= 0 && k.staticShared() - r.shared() < 16, k.name() + " " + r);   // the PTX rounds up for dynamic memory
                 assertTrue(Occupancy.of(gpu, k.maxThreads(), r.registers(), r.shared()).blocks() > 0, k.name());
+                assertEquals(0, k.mostRegisters(), k.name() + ": a bound on threads, and none on registers");
             }
     }
 }

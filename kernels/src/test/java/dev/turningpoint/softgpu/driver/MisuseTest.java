@@ -357,6 +357,27 @@ class MisuseTest {
         ok("cuStreamSynchronize", stream);
     }
 
+    /** {@code .maxnreg} 168 rounds to 5376 registers a warp, of which 12 warps fit into 65536; 255 are 8192, 8 warps; 64 are 2048, 32. With a bound on threads ptxas keeps to both. */
+    @Test
+    void registersOfABlock() {
+        long loaded = made("cuModuleLoadData", ptx(".version 9.0\n.target sm_80\n.address_size 64\n"
+                + ".entry most() .maxnreg 255 { ret; }\n.entry many() .maxnreg 168 { ret; }\n.entry few() .maxnreg 64 { ret; }\n.entry bounded() .maxntid 512 .maxnreg 255 { ret; }"));
+        Object[][] kernels = {{"most", 256}, {"many", 384}, {"few", 1024}, {"bounded", 512}};
+        for (Object[] k : kernels) {
+            long f = made("cuModuleGetFunction", loaded, arena.allocateFrom((String) k[0]).address());
+            int fit = (int) k[1];
+            assertEquals(fit, (int) made("cuFuncGetAttribute", 0, f), k[0] + ": threads of a block");
+            ok("cuLaunchKernel", f, 1, 1, 1, fit, 1, 1, 0, stream, 0, 0);
+            ok("cuOccupancyMaxActiveBlocksPerMultiprocessor", out, f, fit, 0);
+            assertTrue(Raw.getInt(out) > 0, k[0] + ": blocks at once");
+        }
+        long most = made("cuModuleGetFunction", loaded, arena.allocateFrom("most").address()), many = made("cuModuleGetFunction", loaded, arena.allocateFrom("many").address());
+        refused(LAUNCH_OUT_OF_RESOURCES, "most: block of 257 threads of up to 255 registers (.maxnreg); 256 such threads fit", "cuLaunchKernel", most, 1, 1, 1, 257, 1, 1, 0, stream, 0, 0);
+        refused(LAUNCH_OUT_OF_RESOURCES, "many: block of 385 threads of up to 168 registers (.maxnreg); 384 such threads fit", "cuLaunchCooperativeKernel", many, 1, 1, 1, 55, 7, 1, 0, stream, 0);
+        assertEquals(0, (int) made("cuOccupancyMaxActiveBlocksPerMultiprocessor", most, 257, 0));
+        ok("cuStreamSynchronize", stream);
+    }
+
     @Test
     void launchesWithAttributes() {
         var config = arena.allocate(56, 8);
