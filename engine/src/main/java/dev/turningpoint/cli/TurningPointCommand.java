@@ -4,8 +4,9 @@ import dev.turningpoint.bindings.NativeLibraryException;
 import dev.turningpoint.data.PromptException;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.GpuException;
-import dev.turningpoint.report.RunFolderException;
 import dev.turningpoint.image.FontException;
+import dev.turningpoint.onnx.OnnxException;
+import dev.turningpoint.report.RunFolderException;
 import dev.turningpoint.reward.RewardException;
 import dev.turningpoint.train.ConfigException;
 import dev.turningpoint.train.TrainingException;
@@ -17,7 +18,6 @@ import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
@@ -25,6 +25,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine;
 
 /** {@code turningpoint}: the main class, what its commands share, and what an error looks like. */
 @Command(name = "turningpoint", mixinStandardHelpOptions = true, versionProvider = TurningPointCommand.Version.class, scope = ScopeType.INHERIT,
@@ -119,6 +120,7 @@ public final class TurningPointCommand {
             case GpuException g -> g.getMessage();
             case NativeLibraryException n -> n.getMessage();
             case RewardException r -> r.getMessage();
+            case OnnxException o -> o.getMessage();
             case WeightsException w -> w.getMessage();
             case TrainingException t -> t.getMessage();
             case CommandException c -> c.getMessage();

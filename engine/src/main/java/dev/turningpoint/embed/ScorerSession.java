@@ -5,6 +5,7 @@ import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.image.ImageBatch;
+import dev.turningpoint.onnx.OnnxException;
 import dev.turningpoint.reward.Reward;
 import dev.turningpoint.reward.RewardBatch;
 import dev.turningpoint.reward.RewardException;
@@ -90,6 +91,8 @@ public final class ScorerSession extends Session {
             return scores;
         } catch (RewardException e) {
             throw e;
+        } catch (OnnxException e) {
+            throw new RewardException(e.getMessage(), e);
         } catch (RuntimeException e) {
             throw new RewardException("the reward failed: " + e, e);
         }

@@ -53,12 +53,13 @@ public final class EventWriter implements AutoCloseable {
     }
 
     /**
-     * Writes a grey picture of one step.
+     * Writes a picture of one step.
      *
-     * @param png the file's bytes
+     * @param png      the file's bytes
+     * @param channels 1 grey, 3 red, green and blue
      */
-    public void image(long step, String tag, byte[] png, int width, int height) {
-        var image = new Message().varint(1, height).varint(2, width).varint(3, 1).bytes(4, png);
+    public void image(long step, String tag, byte[] png, int width, int height, int channels) {
+        var image = new Message().varint(1, height).varint(2, width).varint(3, channels).bytes(4, png);
         event(step, new Message().message(5, new Message().message(1, new Message().string(1, tag).message(4, image))));
     }
 

@@ -18,7 +18,7 @@ import java.util.Map;
  * evaluation, and the first beside the latest; and shows progress. Used by the training thread.
  */
 public final class RunReport implements TrainingObserver, AutoCloseable {
-    private static final int SHOWN = 24, COLUMNS = 4, SCALE = 2;
+    private static final int SHOWN = 24, COLUMNS = 4, ENLARGED_BELOW = 128;   // pixels of an image's side
 
     private final RunFolder folder;
     private final ProgressLine progress;
@@ -49,9 +49,9 @@ public final class RunReport implements TrainingObserver, AutoCloseable {
         write(updates, values);
         ImageBatch shown = images.slice(0, Math.min(SHOWN, images.count()));
         List<String> words = prompts.subList(0, shown.count());
-        Picture picture = Picture.grid(shown, words, COLUMNS, SCALE);
+        Picture picture = Picture.grid(shown, words, COLUMNS, scale(shown));
         picture.write(folder.pictures().resolve(String.format(Locale.ROOT, "evaluation-%06d.png", updates)));
-        events.image(updates, "eval/images", picture.png(), picture.width(), picture.height());
+        events.image(updates, "eval/images", picture.png(), picture.width(), picture.height(), picture.channels());
         double reward = values.getOrDefault("eval/reward_avg", Double.NaN);
         if (updates == 0) writeBefore(shown, reward);
         else if (Files.exists(before())) writeBeforeAfter(shown, words, updates, reward);
@@ -81,19 +81,23 @@ public final class RunReport implements TrainingObserver, AutoCloseable {
     /** Keeps the images themselves: a resumed run shows them beside its own. */
     private void writeBefore(ImageBatch images, double reward) {
         new SafetensorsWriter().metadata("reward", Double.toString(reward))
-                .tensor("images", TensorType.F32, images.data().asSlice(0, 4L * images.count() * images.pixels()), images.count(), images.height(), images.width())
+                .tensor("images", TensorType.F32, images.data().asSlice(0, 4L * images.count() * images.floats()), images.count(), images.channels(), images.height(), images.width())
                 .write(before());
     }
 
     private void writeBeforeAfter(ImageBatch after, List<String> words, long updates, double reward) {
         try (var file = SafetensorsFile.open(before()); Arena arena = Arena.ofConfined()) {
             int count = Math.toIntExact(file.info("images").shape().getFirst());
-            var data = file.data("images", TensorType.F32, count, after.height(), after.width());
+            var data = file.data("images", TensorType.F32, count, after.channels(), after.height(), after.width());
             var aligned = arena.allocate(data.byteSize(), 64).copyFrom(data);
-            Picture.beforeAfter(new ImageBatch(aligned, count, after.height(), after.width()), after, words,
+            Picture.beforeAfter(new ImageBatch(aligned, count, after.channels(), after.height(), after.width()), after, words,
                     String.format(Locale.ROOT, "before: reward %.3f", Double.parseDouble(file.metadata().getOrDefault("reward", "NaN"))),
-                    String.format(Locale.ROOT, "after %,d updates: reward %.3f", updates, reward), COLUMNS, SCALE).write(beforeAfter());
+                    String.format(Locale.ROOT, "after %,d updates: reward %.3f", updates, reward), COLUMNS, scale(after)).write(beforeAfter());
         }
+    }
+
+    private static int scale(ImageBatch images) {
+        return Math.max(images.height(), images.width()) < ENLARGED_BELOW ? 2 : 1;
     }
 
     @Override

@@ -2,6 +2,7 @@ package dev.turningpoint.reward;
 
 import ai.onnxruntime.OnnxJavaType;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
 
 /**
  * How beautiful people would find an image, about 1 to 10: a small network, the head, on the normalised image vector of CLIP-L, as in LAION's improved aesthetic predictor and

@@ -2,6 +2,8 @@ package dev.turningpoint.reward;
 
 import ai.onnxruntime.OnnxJavaType;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
+import dev.turningpoint.onnx.Tokens;
 
 /**
  * ImageReward: a BLIP model that reads image and prompt together and was trained on people's rankings; about -2 to 2, mean 0 over images of its time.

@@ -2,6 +2,8 @@ package dev.turningpoint.reward;
 
 import ai.onnxruntime.OnnxJavaType;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
+import dev.turningpoint.onnx.Tokens;
 import java.util.LinkedHashMap;
 import java.util.Map;
 

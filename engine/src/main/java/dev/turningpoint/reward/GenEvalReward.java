@@ -2,6 +2,7 @@ package dev.turningpoint.reward;
 
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
 import dev.turningpoint.reward.GenEval.Found;
 import java.util.ArrayList;
 import java.util.List;

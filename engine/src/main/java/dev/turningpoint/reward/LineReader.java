@@ -4,6 +4,7 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtException;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;

@@ -2,6 +2,7 @@ package dev.turningpoint.reward;
 
 import ai.onnxruntime.OnnxJavaType;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
 import dev.turningpoint.reward.GenEval.Found;
 import java.io.IOException;
 import java.nio.file.Files;

@@ -1,6 +1,7 @@
 package dev.turningpoint.reward;
 
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
 import java.util.List;
 
 /**

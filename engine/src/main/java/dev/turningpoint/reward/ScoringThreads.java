@@ -1,6 +1,7 @@
 package dev.turningpoint.reward;
 
 import dev.turningpoint.image.ImageBatch;
+import dev.turningpoint.onnx.OnnxException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -105,7 +106,7 @@ final class ScoringThreads implements AutoCloseable {
             }
         } catch (InterruptedException e) {
             task.fail(new CancellationException("reward " + piece.term().name() + " was cancelled"));
-        } catch (RewardException | Error e) {
+        } catch (RewardException | OnnxException | Error e) {
             task.fail(e);
         } catch (RuntimeException e) {
             task.fail(new RewardException("reward " + piece.term().name() + " failed on " + piece.batch().describe().apply(0) + ": " + e, e));

@@ -1,6 +1,7 @@
 package dev.turningpoint.reward;
 
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxModel;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;

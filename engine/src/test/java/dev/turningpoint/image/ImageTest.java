@@ -98,6 +98,28 @@ class ImageTest {
     }
 
     @Test
+    void colouredImagesMakeColouredPictures() throws Exception {
+        try (Arena arena = Arena.ofConfined()) {
+            var images = ImageBatch.allocate(arena, 3, 3, 40, 50);
+            var random = new SplittableRandom(2);
+            for (int i = 0; i < 3; i++)
+                for (int c = 0; c < 3; c++) for (int y = 0; y < 40; y++) for (int x = 0; x < 50; x++) images.set(i, c, y, x, (float) random.nextDouble(-1.2, 1.2));
+            Picture picture = Picture.grid(images, List.of("a caption far too long for its image", "", ""), 2, 1);
+            var png = javax.imageio.ImageIO.read(new java.io.ByteArrayInputStream(picture.png()));
+            for (int i = 0; i < 3; i++) {
+                int x0 = 6 + i % 2 * 58 + 1, y0 = 6 + i / 2 * 66 + 1;
+                for (int y = 0; y < 40; y++)
+                    for (int x = 0; x < 50; x++) {
+                        int expected = 0;
+                        for (int c = 0; c < 3; c++) expected = expected << 8 | Math.round((Math.clamp(images.get(i, c, y, x), -1, 1) + 1) * 127.5f);
+                        assertEquals(expected, png.getRGB(x0 + x, y0 + y) & 0xffffff, "image " + i + " at " + x + ", " + y);
+                    }
+            }
+            for (int y = 50; y < 66; y++) assertEquals(0xffffff, png.getRGB(62, y) & 0xffffff, "the caption ends with its image");
+        }
+    }
+
+    @Test
     void aWordIsTheSameForTheSameStateAndMovesWithItsJitter() {
         try (Arena arena = Arena.ofConfined()) {
             var images = ImageBatch.allocate(arena, 4, 24, 64);

@@ -180,7 +180,7 @@ class ReportTest {
         Path path;
         try (var w = new EventWriter(folder, 12)) {
             w.scalars(300, values("loss", -0.125, "eval/reward_ocr", 0.75, "kl", Double.NaN));
-            w.image(1L << 40, "eval/images", png, 7, 5);
+            w.image(1L << 40, "eval/images", png, 7, 5, 1);
             path = w.path();
         }
         assertTrue(path.getFileName().toString().contains("tfevents"));

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.turningpoint.data.Prompt;
 import dev.turningpoint.image.ImageBatch;
 import dev.turningpoint.image.RgbImage;
+import dev.turningpoint.onnx.OnnxException;
 import dev.turningpoint.reward.GenEval.Colours;
 import dev.turningpoint.reward.GenEval.Found;
 import dev.turningpoint.reward.GenEval.Relation;
@@ -354,7 +355,7 @@ class GenEvalTest {
 
     @Test
     void whatDoesNotFitIsNamed() {
-        String message = assertThrows(RewardException.class, () -> mix("cat", "detector_model=" + MODELS.resolve("clip_image.onnx"))).getMessage();
+        String message = assertThrows(OnnxException.class, () -> mix("cat", "detector_model=" + MODELS.resolve("clip_image.onnx"))).getMessage();
         assertEquals(MODELS.resolve("clip_image.onnx") + " has no input 'image' of type FLOAT and shape [1, 3, any, any]; it has: 'pixel_values' is FLOAT [any, 3, 8, 8]", message);
         message = assertThrows(RewardException.class, () -> mix("cat", "measure=best")).getMessage();
         assertEquals("k.measure must be one of score, exact, correct, is 'best'", message);

@@ -1,4 +1,4 @@
-package dev.turningpoint.reward;
+package dev.turningpoint.onnx;
 
 import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 
 /** A tokenizer of Hugging Face's, read from its {@code tokenizer.json}: text to exactly so many tokens. Any thread may use it; it never asks the network. */
-final class Tokens implements AutoCloseable {
+public final class Tokens implements AutoCloseable {
     static {
         // Before DJL loads: its native library goes where ours are, nothing is fetched, nothing is reported, nothing is said of a missing logger.
         defaultProperty("DJL_CACHE_DIR", NativeCache.folder().resolve("djl").toString());
@@ -28,25 +28,25 @@ final class Tokens implements AutoCloseable {
      * @param ids  [length]; after the text's own, the first that follows is repeated to the end
      * @param mask [length], 1 for the text's own tokens, 0 after them
      */
-    record Encoded(long[] ids, long[] mask) {}
+    public record Encoded(long[] ids, long[] mask) {}
 
     /** @param length tokens of a text: longer ones are cut, keeping the tokens that mark their end */
-    Tokens(Path file, int length) {
+    public Tokens(Path file, int length) {
         this.length = length;
         try {
             tokenizer = HuggingFaceTokenizer.builder().optTokenizerPath(file).optTruncation(true).optMaxLength(length).optPadding(false).optAddSpecialTokens(true).build();
         } catch (IOException | RuntimeException e) {
-            throw new RewardException(file + " is no tokenizer: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""), e);
+            throw new OnnxException(file + " is no tokenizer: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""), e);
         }
     }
 
     /** @param padding what follows the text; -1 repeats the last token, the mark of the end, as CLIP does */
-    Encoded encode(String text, long padding) {
+    public Encoded encode(String text, long padding) {
         Encoding encoding = tokenizer.encode(text);
         long[] found = encoding.getIds(), attended = encoding.getAttentionMask();
         int n = 0;
         while (n < found.length && attended[n] != 0) n++;   // a file may ask for padding of its own
-        if (n == 0 || n > length) throw new RewardException("the tokenizer makes " + n + " tokens of <" + text + ">; expected 1 to " + length);
+        if (n == 0 || n > length) throw new OnnxException("the tokenizer makes " + n + " tokens of <" + text + ">; expected 1 to " + length);
         var ids = Arrays.copyOf(found, length);
         var mask = new long[length];
         Arrays.fill(ids, n, length, padding < 0 ? found[n - 1] : padding);

