@@ -118,3 +118,40 @@ def special(number, text):
     "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
     "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
               "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "cat": 5, "##s": 6, "dog": 7}}}, indent=1) + "\n")
+
+# What stands beside the tiny networks of the goldens in a pipeline: text encoders of CLIP's and T5's form, and decoders of latents.
+# hidden[t] = tanh(embedding[id] * position[t]); pooled = tanh(mean over tokens of hidden) . projection
+def encoder(name, tokens, width, vocabulary, phase, pooled=0):
+    nodes = [node("Gather", ["embedding", "input_ids"], "embedded"), node("Mul", ["embedded", "position"], "placed"), node("Tanh", ["placed"], "hidden")]
+    outputs = [value("hidden", TensorProto.FLOAT, 1, tokens, width)]
+    constants = {"embedding": weights(phase, 0.9, vocabulary, width), "position": weights(phase + 0.1, 1.3, tokens, 1)}
+    if pooled:
+        nodes += [node("ReduceMean", ["hidden"], "mean", axes=[1], keepdims=0), node("MatMul", ["mean", "projection"], "projected"), node("Tanh", ["projected"], "pooled")]
+        outputs.append(value("pooled", TensorProto.FLOAT, 1, pooled))
+        constants["projection"] = weights(phase + 0.2, 2.0, width, pooled)
+    save(name, nodes, [value("input_ids", TensorProto.INT64, 1, tokens)], outputs, constants)
+
+
+encoder("pipeline_clip_l", 77, 8, 32, 1.1, 8)
+encoder("pipeline_clip_g", 77, 12, 32, 1.2, 12)
+encoder("pipeline_clip_flux", 77, 8, 32, 1.3, 20)
+encoder("pipeline_t5", 6, 24, 12, 1.4)
+
+# image = tanh of two by two pixels for each latent: a transposed convolution
+save("pipeline_decoder", [
+    node("ConvTranspose", ["latents", "kernel", "bias"], "pixels", kernel_shape=[2, 2], strides=[2, 2]), node("Tanh", ["pixels"], "image"),
+], [value("latents", TensorProto.FLOAT, 1, 4, "h", "w")], [value("image", TensorProto.FLOAT, 1, 3, "H", "W")], {
+    "kernel": weights(1.5, 0.4, 4, 3, 2, 2), "bias": weights(1.6, 0.2, 3)})
+
+# T5's tokenizer in small: a unigram model, the mark of the end, and what fills up.
+(HERE / "t5_tokenizer.json").write_text(json.dumps({
+    "version": "1.0", "truncation": None, "padding": None, "added_tokens": [special(0, "<pad>"), special(1, "</s>"), special(2, "<unk>")],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
+    "post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+                       "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+                       "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}}},
+    "decoder": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
+    "model": {"type": "Unigram", "unk_id": 2, "byte_fallback": False,
+              "vocab": [["<pad>", 0.0], ["</s>", 0.0], ["<unk>", -9.0], ["\u2581a", -2.0], ["\u2581cat", -3.0], ["\u2581dog", -3.0], ["s", -2.5], ["\u2581", -2.2], ["g", -4.0], ["o", -4.0], ["t", -4.0], ["d", -4.0]]}},
+    indent=1) + "\n")

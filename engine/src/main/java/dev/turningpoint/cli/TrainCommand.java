@@ -87,6 +87,7 @@ final class TrainCommand implements Callable<Integer> {
     /** The prompts that a configuration names. */
     static Prompts prompts(RunConfig config) {
         RunConfig.Model model = config.model();
+        if (!model.isGlyph()) return new FilePrompts(Path.of(config.data().path()), config.seed(), _ -> {});
         int fits = Math.min(model.tokens(), model.words().maxLetters());
         return config.data().source() == RunConfig.Source.FILE ? new FilePrompts(Path.of(config.data().path()), config.seed(), prompt -> GlyphAlphabet.encode(prompt.requireTarget().target(), fits))
                 : new WordPrompts(config.seed(), Math.min(3, fits), Math.min(4, fits));

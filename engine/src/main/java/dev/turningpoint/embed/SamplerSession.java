@@ -92,7 +92,7 @@ public final class SamplerSession extends Session {
      */
     public long swapLora(Path folder) {
         LoraConfig lora = requireLora(), given = AdapterFolder.config(folder);
-        if (given.rank() != lora.rank() || given.scale() != lora.scale() || !Set.copyOf(given.targets()).equals(Set.copyOf(lora.targets())))
+        if (given.rank() != lora.rank() || given.alpha() != lora.alpha() || !given.ranks().equals(lora.ranks()) || !given.alphas().equals(lora.alphas()) || !Set.copyOf(given.targets()).equals(Set.copyOf(lora.targets())))
             throw new WeightsException(folder.toString(), "is an adapter of " + given + ", and the session was opened for " + lora);
         var model = (TrainableVelocity) network.velocity();
         synchronized (swapping) {

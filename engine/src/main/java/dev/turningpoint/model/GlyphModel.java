@@ -155,8 +155,8 @@ public final class GlyphModel implements TrainableVelocity {
         var layout = new ParameterLayout();
         linears.forEach((name, linear) -> {
             if (isAdapted(name, lora)) {
-                layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
-                layout.add(name + ".lora_B.weight", linear.out(), lora.rank());
+                layout.add(name + ".lora_A.weight", lora.rank(name), linear.in());
+                layout.add(name + ".lora_B.weight", linear.out(), lora.rank(name));
             }
         });
         if (layout.slots().isEmpty()) {
@@ -167,10 +167,10 @@ public final class GlyphModel implements TrainableVelocity {
         linears.forEach((name, linear) -> {
             if (isAdapted(name, lora)) {
                 long tokens = linear.rowsPerSample();
-                linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(), 0,
-                        trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank()),
-                        rolloutMemory.tensor(name + " low-rank", type, maxBatch * tokens, lora.rank()),
-                        trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank())));
+                linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(name), lora.scale(name), 0,
+                        trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank(name)),
+                        rolloutMemory.tensor(name + " low-rank", type, maxBatch * tokens, lora.rank(name)),
+                        trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank(name))));
             }
         });
         return low;
@@ -346,7 +346,7 @@ public final class GlyphModel implements TrainableVelocity {
         stream.synchronize();
     }
 
-    /** Sets a new adapter: A uniform in +-1/sqrt(in), B 0, so that it changes nothing yet. */
+    @Override
     public void initialiseAdapter(long seed, Stream stream) {
         ParameterLayout layout = trained().layout();
         var random = new SplittableRandom(seed);
@@ -379,13 +379,13 @@ public final class GlyphModel implements TrainableVelocity {
         return parameters;
     }
 
-    /** What is trained: the base model's parameters or the adapter's. */
+    @Override
     public Parameters trained() {
         requireTraining();
         return adapter == null ? parameters : adapter;
     }
 
-    /** Lets the forward read the running average of the trained parameters, or their values again. */
+    @Override
     public void read(Parameters.Source source, Stream stream) {
         trained().read(source, kernels.mlp(), stream);
     }

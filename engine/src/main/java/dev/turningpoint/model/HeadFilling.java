@@ -21,9 +21,14 @@ record HeadFilling(int heads, int model, int memory) {
             }
         }
 
+        /** Elements of the model's tensor. */
+        int elements() {
+            return Math.toIntExact(outer * heads * model * inner);
+        }
+
         /** The model's elements of a filled-up tensor. */
         float[] taken(MemorySegment from) {
-            var out = new float[Math.toIntExact(outer * heads * model * inner)];
+            var out = new float[elements()];
             for (long i = 0; i < outer * heads; i++) {
                 MemorySegment.copy(from, ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * i * memory * inner, out, Math.toIntExact(i * model * inner), Math.toIntExact(model * inner));
             }

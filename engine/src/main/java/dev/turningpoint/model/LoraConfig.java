@@ -1,6 +1,7 @@
 package dev.turningpoint.model;
 
 import java.util.List;
+import java.util.Map;
 
 /**
  * A low-rank adapter: {@code y = x W^T + b + (alpha / rank) (x A^T) B^T} on the named linear layers, whose own weights stay as they are.
@@ -8,8 +9,10 @@ import java.util.List;
  * @param rank    r; A is [r, in], B is [out, r]
  * @param alpha   strength before division by the rank
  * @param targets suffixes of the names of the layers: {@code attn.to_qkv}, {@code ff.net.2}, ...
+ * @param ranks   of layers that have another: by parts of their names between dots, as {@code transformer_blocks.0} or {@code attn.to_q}; the longest that fits counts
+ * @param alphas  the same of strengths
  */
-public record LoraConfig(int rank, double alpha, List<String> targets) {
+public record LoraConfig(int rank, double alpha, List<String> targets, Map<String, Integer> ranks, Map<String, Double> alphas) {
 
     /** The attention projections of both streams, as the reference trains them. */
     public static final List<String> ATTENTION = List.of("attn.to_qkv", "attn.add_qkv_proj", "attn.to_out.0", "attn.to_add_out");
@@ -19,13 +22,42 @@ public record LoraConfig(int rank, double alpha, List<String> targets) {
 
     public LoraConfig {
         targets = List.copyOf(targets);
-        if (rank < 1) {
-            throw new IllegalArgumentException("the rank of an adapter must be at least 1, not " + rank);
+        ranks = Map.copyOf(ranks);
+        alphas = Map.copyOf(alphas);
+        int least = Math.min(rank, ranks.values().stream().mapToInt(Integer::intValue).min().orElse(rank));
+        if (least < 1) {
+            throw new IllegalArgumentException("the rank of an adapter must be at least 1, not " + least);
         }
     }
 
-    public float scale() {
-        return (float) (alpha / rank);
+    /** The same rank and strength in all layers. */
+    public LoraConfig(int rank, double alpha, List<String> targets) {
+        this(rank, alpha, targets, Map.of(), Map.of());
+    }
+
+    /** Of one layer. */
+    public int rank(String layer) {
+        return own(ranks, layer, rank);
+    }
+
+    /** Of one layer. */
+    public double alpha(String layer) {
+        return own(alphas, layer, alpha);
+    }
+
+    /** What the branch of one layer is multiplied by. */
+    public float scale(String layer) {
+        return (float) (alpha(layer) / rank(layer));
+    }
+
+    private static <T> T own(Map<String, T> values, String layer, T common) {
+        String longest = null;
+        for (String key : values.keySet()) {
+            if (("." + layer + ".").contains("." + key + ".") && (longest == null || key.length() > longest.length())) {
+                longest = key;
+            }
+        }
+        return longest == null ? common : values.get(longest);
     }
 
     /** Whether the layer of this name gets an adapter: its name is a target or ends with one after a dot. */

@@ -1,6 +1,7 @@
 package dev.turningpoint.model;
 
 import dev.turningpoint.gpu.Stream;
+import dev.turningpoint.tensor.Parameters;
 
 /**
  * A velocity model whose parameters learn: a forward that keeps its activations, and a backward from the velocity's gradient to the parameters'.
@@ -20,6 +21,15 @@ public interface TrainableVelocity extends VelocityModel {
      * @param velocityGradient T [batch, latentSize], the loss' gradient with respect to the velocity
      */
     void backward(Stream stream, long velocityGradient, int batch);
+
+    /** What is trained: the network's parameters, or an adapter's. */
+    Parameters trained();
+
+    /** Lets the forward read the running average of the trained parameters, their reference, or their values again. */
+    void read(Parameters.Source source, Stream stream);
+
+    /** Sets a new adapter: A uniform in +-1/sqrt(in), B 0, so that it changes nothing yet; waits for it. */
+    void initialiseAdapter(long seed, Stream stream);
 
     /** Address of the trained parameters, flat f32 [trainableCount]. */
     long parameters();

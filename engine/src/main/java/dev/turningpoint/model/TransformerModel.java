@@ -15,8 +15,10 @@ import dev.turningpoint.tensor.Tensor;
 import dev.turningpoint.tensor.Workspace;
 import dev.turningpoint.weights.Architecture;
 import dev.turningpoint.weights.FluxArchitecture;
+import dev.turningpoint.weights.Lora;
 import dev.turningpoint.weights.Recognised;
 import dev.turningpoint.weights.Sd3Architecture;
+import dev.turningpoint.weights.WeightsException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
@@ -25,6 +27,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.SplittableRandom;
 
 /**
  * The published transformers, SD3 (3.5-medium, 3.5-large) and FLUX.1: velocity of latents from the noisy latents, sigma, and a prompt's embeddings.
@@ -42,6 +45,7 @@ import java.util.Set;
 public final class TransformerModel implements TrainableVelocity {
     /** Width of the timestep sinusoid. */
     static final int TIMESTEP_FEATURES = 256;
+    private static final String LORA_A = ".lora_A.weight", LORA_B = ".lora_B.weight";
 
     /**
      * How a model is built.
@@ -283,9 +287,9 @@ public final class TransformerModel implements TrainableVelocity {
     private Parameters adapt(Device device, LoraConfig lora, Set<Parameters.Keep> kept) {
         var layout = new ParameterLayout();
         forTargets(lora, (name, linear, column) -> {
-            if (!layout.contains(name + ".lora_A.weight")) {          // else the other stream has it too
-                layout.add(name + ".lora_A.weight", lora.rank(), linear.in());
-                layout.add(name + ".lora_B.weight", weights.layout().slot(name + ".weight").shape()[0], lora.rank());
+            if (!layout.contains(name + LORA_A)) {          // else the other stream has it too
+                layout.add(name + LORA_A, lora.rank(name), linear.in());
+                layout.add(name + LORA_B, weights.layout().slot(name + ".weight").shape()[0], lora.rank(name));
             }
         });
         if (layout.slots().isEmpty()) {
@@ -294,9 +298,9 @@ public final class TransformerModel implements TrainableVelocity {
         var low = resources.add(new Parameters(device, "the adapter", layout, type, kept));
         forTargets(lora, (name, linear, column) -> {
             long tokens = linear.rowsPerSample();
-            linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(), lora.scale(), column,
-                    trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank()), rolloutMemory.tensor(name + " low-rank", type, options.maxBatch * tokens, lora.rank()),
-                    trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank())));
+            linear.adapt(new Linear.Adapter(low, layout.slot(name + LORA_A), layout.slot(name + LORA_B), lora.rank(name), lora.scale(name), column,
+                    trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank(name)), rolloutMemory.tensor(name + " low-rank", type, options.maxBatch * tokens, lora.rank(name)),
+                    trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank(name))));
         });
         return low;
     }
@@ -710,6 +714,51 @@ public final class TransformerModel implements TrainableVelocity {
         stream.synchronize();
     }
 
+    /** Names of the modules that have an adapter, as diffusers has them. */
+    public List<String> adapted() {
+        return adapter.layout().slots().keySet().stream().filter(name -> name.endsWith(LORA_A)).map(name -> name.substring(0, name.length() - LORA_A.length())).toList();
+    }
+
+    /** A flat buffer of the adapter's parameters as a LoRA; waits for it. */
+    public Lora adapter(Tensor flat, Stream stream) {
+        Map<String, float[]> tensors = tensors(flat, stream);
+        var modules = new LinkedHashMap<String, Lora.Factors>();
+        for (String module : adapted()) {
+            modules.put(module, new Lora.Factors(tensors.get(module + LORA_A), tensors.get(module + LORA_B), options.lora.rank(module), options.lora.alpha(module)));
+        }
+        return new Lora(modules, false);
+    }
+
+    /**
+     * Sets the adapter to a LoRA that has factors for exactly its modules.
+     *
+     * @param name of the LoRA in messages
+     * @throws WeightsException if modules are missing, or a rank, strength or shape is another
+     */
+    public void setAdapter(String name, Lora lora, Stream stream) {
+        var tensors = new LinkedHashMap<String, float[]>();
+        for (String module : adapted()) {
+            Lora.Factors f = lora.modules().get(module);
+            if (f == null) {
+                throw new WeightsException(name, "has no factors for '" + module + "', which the adapter trains; train.lora_targets names its modules");
+            }
+            if (f.rank() != options.lora.rank(module) || f.alpha() != options.lora.alpha(module)) {
+                throw new WeightsException(name, "has rank " + f.rank() + " and alpha " + f.alpha() + " for '" + module + "', the adapter rank " + options.lora.rank(module) + " and alpha " + options.lora.alpha(module)
+                        + "; set train.lora_rank and train.lora_alpha");
+            }
+            for (String factor : List.of(LORA_A, LORA_B)) {
+                float[] values = factor.equals(LORA_A) ? f.a() : f.b();
+                Slot slot = adapter.layout().slot(module + factor);
+                int elements = filling.plan(slot.name(), slot.shape()).elements();
+                if (values.length != elements) {
+                    throw new WeightsException(name, "has " + values.length + " numbers in '" + module + factor + "', the network's layer takes " + elements);
+                }
+                tensors.put(module + factor, values);
+            }
+        }
+        setAdapter(tensors, stream);
+    }
+
     /** Tensors of a flat buffer of the trained parameters (values, gradients), by diffusers' names, of the model's shapes; waits for them. */
     public Map<String, float[]> tensors(Tensor flat, Stream stream) {
         var all = new LinkedHashMap<String, float[]>();
@@ -739,7 +788,30 @@ public final class TransformerModel implements TrainableVelocity {
         return out;
     }
 
-    /** What is trained: the network's parameters or the adapter's. */
+    @Override
+    public void initialiseAdapter(long seed, Stream stream) {
+        var random = new SplittableRandom(seed);
+        var tensors = new LinkedHashMap<String, float[]>();
+        for (Slot slot : trained().layout().slots().values()) {
+            HeadFilling.Plan plan = filling.plan(slot.name(), slot.shape());
+            var values = new float[plan.elements()];
+            if (slot.name().endsWith(LORA_A)) {
+                double bound = 1 / Math.sqrt((double) values.length / slot.shape()[0]);
+                for (int i = 0; i < values.length; i++) {
+                    values[i] = (float) random.nextDouble(-bound, bound);
+                }
+            }
+            tensors.put(slot.name(), values);
+        }
+        setAdapter(tensors, stream);
+    }
+
+    @Override
+    public void read(Parameters.Source source, Stream stream) {
+        trained().read(source, kernels.mlp(), stream);
+    }
+
+    @Override
     public Parameters trained() {
         requireTraining();
         return adapter == null ? parameters : adapter;

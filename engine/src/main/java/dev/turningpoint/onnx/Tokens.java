@@ -3,9 +3,13 @@ package dev.turningpoint.onnx;
 import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import dev.turningpoint.bindings.NativeCache;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Map;
 
 /** A tokenizer of Hugging Face's, read from its {@code tokenizer.json}: text to exactly so many tokens. Any thread may use it; it never asks the network. */
 public final class Tokens implements AutoCloseable {
@@ -30,13 +34,36 @@ public final class Tokens implements AutoCloseable {
      */
     public record Encoded(long[] ids, long[] mask) {}
 
-    /** @param length tokens of a text: longer ones are cut, keeping the tokens that mark their end */
+    /**
+     * @param file   a {@code tokenizer.json}
+     * @param length tokens of a text: longer ones are cut, keeping the tokens that mark their end
+     * @throws OnnxException if it is missing or no tokenizer
+     */
     public Tokens(Path file, int length) {
+        this(file.toString(), read(file), length);
+    }
+
+    /**
+     * @param name what messages call it
+     * @param json what stands in a {@code tokenizer.json}
+     */
+    public Tokens(String name, byte[] json, int length) {
         this.length = length;
         try {
-            tokenizer = HuggingFaceTokenizer.builder().optTokenizerPath(file).optTruncation(true).optMaxLength(length).optPadding(false).optAddSpecialTokens(true).build();
+            tokenizer = HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json),
+                    Map.of("addSpecialTokens", "true", "truncation", "true", "maxLength", Integer.toString(length), "padding", "false"));
         } catch (IOException | RuntimeException e) {
-            throw new OnnxException(file + " is no tokenizer: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""), e);
+            throw new OnnxException(name + " is no tokenizer: " + String.valueOf(e.getMessage()).lines().findFirst().orElse(""), e);
+        }
+    }
+
+    private static byte[] read(Path file) {
+        try {
+            return Files.readAllBytes(file);
+        } catch (NoSuchFileException e) {
+            throw new OnnxException(file + ": there is no such file", e);
+        } catch (IOException e) {
+            throw new OnnxException(file + " cannot be read: " + e.getMessage(), e);
         }
     }
 

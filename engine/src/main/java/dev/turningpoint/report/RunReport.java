@@ -18,7 +18,7 @@ import java.util.Map;
  * evaluation, and the first beside the latest; and shows progress. Used by the training thread.
  */
 public final class RunReport implements TrainingObserver, AutoCloseable {
-    private static final int SHOWN = 24, COLUMNS = 4, ENLARGED_BELOW = 128;   // pixels of an image's side
+    private static final int COLUMNS = 4, ENLARGED_BELOW = 128;   // pixels of an image's side
 
     private final RunFolder folder;
     private final ProgressLine progress;
@@ -47,14 +47,12 @@ public final class RunReport implements TrainingObserver, AutoCloseable {
     public void evaluated(long updates, Map<String, Double> values, ImageBatch images, List<String> prompts) {
         if (updates == 0) metrics.keepUpTo(-1);   // a run that was killed before its first checkpoint starts anew
         write(updates, values);
-        ImageBatch shown = images.slice(0, Math.min(SHOWN, images.count()));
-        List<String> words = prompts.subList(0, shown.count());
-        Picture picture = Picture.grid(shown, words, COLUMNS, scale(shown));
+        Picture picture = Picture.grid(images, prompts, COLUMNS, scale(images));
         picture.write(folder.pictures().resolve(String.format(Locale.ROOT, "evaluation-%06d.png", updates)));
         events.image(updates, "eval/images", picture.png(), picture.width(), picture.height(), picture.channels());
         double reward = values.getOrDefault("eval/reward_avg", Double.NaN);
-        if (updates == 0) writeBefore(shown, reward);
-        else if (Files.exists(before())) writeBeforeAfter(shown, words, updates, reward);
+        if (updates == 0) writeBefore(images, reward);
+        else if (Files.exists(before())) writeBeforeAfter(images, prompts, updates, reward);
         progress.say(String.format(Locale.ROOT, "held-out reward %.3f after %,d updates", reward, updates));
     }
 

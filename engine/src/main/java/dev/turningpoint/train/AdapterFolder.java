@@ -10,6 +10,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -25,12 +28,17 @@ public final class AdapterFolder {
             JsonNode json = new JsonMapper().readTree(Files.readString(file));
             for (String needed : List.of("r", "lora_alpha", "target_modules"))
                 if (!json.hasNonNull(needed)) throw new WeightsException(file.toString(), "does not say '" + needed + "'");
-            return new LoraConfig(json.get("r").asInt(), json.get("lora_alpha").asDouble(), json.get("target_modules").valueStream().map(JsonNode::asString).toList());
+            return new LoraConfig(json.get("r").asInt(), json.get("lora_alpha").asDouble(), json.get("target_modules").valueStream().map(JsonNode::asString).toList(),
+                    pattern(json, "rank_pattern", JsonNode::asInt), pattern(json, "alpha_pattern", JsonNode::asDouble));
         } catch (IOException e) {
             throw new WeightsException(file.toString(), "cannot be read, and an adapter's folder has one");
         } catch (JacksonException e) {
             throw new WeightsException(file.toString(), "is not JSON: " + e.getOriginalMessage().lines().findFirst().orElse(""));
         }
+    }
+
+    private static <T> Map<String, T> pattern(JsonNode json, String key, Function<JsonNode, T> value) {
+        return json.path(key).propertyStream().collect(Collectors.toMap(Map.Entry::getKey, e -> value.apply(e.getValue())));
     }
 
     /** Reads the adapter into a model that was built with its {@link #config}. */

@@ -136,7 +136,7 @@ public final class ConfigReader {
     }
 
     /**
-     * A section whose keys are names of the writer's own, over what {@code base} has: text, or records whose defaults are those of their constructor without
+     * A section whose keys are names of the writer's own, over what {@code base} has: text, whole numbers, or records whose defaults are those of their constructor without
      * arguments.
      */
     private static Map<String, Object> map(RecordComponent component, Map<?, ?> base, Node node, String key) {
@@ -147,7 +147,7 @@ public final class ConfigReader {
         Class<?> type = (Class<?>) ((ParameterizedType) component.getGenericType()).getActualTypeArguments()[1];
         section.entries().forEach((name, child) -> {
             String full = key + "." + name;
-            values.put(name, type == String.class ? scalar(child, full, "text") : record(type, (Record) values.computeIfAbsent(name, _ -> defaults(type)), child, full));
+            values.put(name, type == String.class ? scalar(child, full, "text") : type == Integer.class ? number(int.class, child, full) : record(type, (Record) values.computeIfAbsent(name, _ -> defaults(type)), child, full));
         });
         return values;
     }

@@ -6,7 +6,7 @@ import java.util.List;
 
 /** Named configurations, YAML files beside this class. {@code glyph} names every key; the others name a preset to start from and what they change. */
 public final class Presets {
-    private static final List<String> NAMES = List.of("glyph", "glyph-quick");
+    private static final List<String> NAMES = List.of("glyph", "glyph-quick", "sd35", "sd35-ocr", "sd35-geneval", "sd35-pickscore", "flux", "flux-ocr", "flux-geneval", "flux-pickscore");
 
     private Presets() {}
 

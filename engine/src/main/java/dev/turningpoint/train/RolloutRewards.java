@@ -1,16 +1,19 @@
 package dev.turningpoint.train;
 
 import dev.turningpoint.data.Prompt;
+import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Event;
 import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.image.ImageBatch;
+import dev.turningpoint.pipeline.Pipeline;
 import dev.turningpoint.reward.RewardBatch;
 import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.sampler.TrajectoryStore;
 import dev.turningpoint.sampler.WavefrontSampler;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -23,19 +26,21 @@ import java.util.concurrent.TimeoutException;
 import java.util.function.BooleanSupplier;
 
 /**
- * Rolls prompts out part by part and has each part's images scored while the device denoises the next one. All parts of an iteration run on the same weights, so
+ * Rolls prompts out part by part and has each part's latents decoded and its images scored while the device denoises the next one. All parts of an iteration run on the same weights, so
  * that overlapping changes time and nothing else. What is trained on is scored on all branches, what is held out on the trajectories themselves.
  */
 final class RolloutRewards implements AutoCloseable {
     private final WavefrontSampler sampler;
+    private final Pipeline pipeline;
     private final RewardMix mix;
     private final Stream stream;
     private final int trajectories;
-    private final int height;
-    private final int width;
     private final BooleanSupplier stop;
     private final Resources resources = new Resources();
-    private final HostMemory images;
+    private final HostMemory latents;
+    private final HostMemory[] images;
+    private final HostMemory shown;
+    private final int shownCount;
     private final Event[] done;
 
     /**
@@ -52,19 +57,25 @@ final class RolloutRewards implements AutoCloseable {
 
     /**
      * @param trajectories of one rollout, in parts of the sampler's capacity
+     * @param shown        images of the first trajectories that are kept after a rollout
      * @param stop         whether to give up waiting for rewards
      */
-    RolloutRewards(Device device, WavefrontSampler sampler, RewardMix mix, Stream stream, int trajectories, int height, int width, BooleanSupplier stop) {
+    RolloutRewards(Device device, WavefrontSampler sampler, Pipeline pipeline, RewardMix mix, Stream stream, int trajectories, int shown, BooleanSupplier stop) {
         this.sampler = sampler;
+        this.pipeline = pipeline;
         this.mix = mix;
         this.stream = stream;
         this.trajectories = trajectories;
-        this.height = height;
-        this.width = width;
         this.stop = stop;
+        shownCount = shown;
         done = new Event[(trajectories + sampler.capacity() - 1) / sampler.capacity()];
+        images = new HostMemory[Math.min(done.length, 2)];   // one is scored while the other is filled
         try {
-            images = resources.add(HostMemory.allocate(4L * trajectories * sampler.branches() * height * width));
+            latents = resources.add(HostMemory.allocate(DType.F32.bytes((long) trajectories * sampler.branches() * pipeline.network().latentSize())));
+            for (int i = 0; i < images.length; i++) {
+                images[i] = resources.add(HostMemory.allocate(imageBytes() * sampler.capacity() * sampler.branches()));
+            }
+            this.shown = resources.add(HostMemory.allocate(imageBytes() * Math.max(1, shown)));
             for (int i = 0; i < done.length; i++) {
                 done[i] = resources.add(device.newEvent());
             }
@@ -85,13 +96,10 @@ final class RolloutRewards implements AutoCloseable {
     Rewards run(List<Prompt> prompts, int[] group, int[] conditions, int first, long seed, TrajectoryStore store) {
         List<Scores> scores = new ArrayList<>();
         try {
-            rollOut(prompts, conditions, first, seed, store, scores);
-            for (Scores s : scores) {
-                if (!await(s.result)) {
-                    mix.cancel();
-                    settle(scores);
-                    return null;
-                }
+            if (!rollOut(prompts, conditions, first, seed, store, scores) || !await(scores, done.length)) {
+                mix.cancel();
+                settle(scores);
+                return null;
             }
         } catch (RuntimeException | Error e) {
             mix.cancel();
@@ -106,7 +114,16 @@ final class RolloutRewards implements AutoCloseable {
         scores.forEach(s -> s.result.handle((_, _) -> null).join());
     }
 
-    /** Whether the scores came before the stop. */
+    /** Whether the scores of the parts before {@code end} came before the stop. */
+    private boolean await(List<Scores> scores, int end) {
+        for (Scores s : scores) {
+            if (s.part < end && !await(s.result)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     private boolean await(CompletableFuture<float[]> scores) {
         while (!stop.getAsBoolean()) {
             try {
@@ -124,21 +141,21 @@ final class RolloutRewards implements AutoCloseable {
         return scores.isDone() && RewardMix.await(scores) != null;
     }
 
-    /** Denoises all parts; {@code scores} receives those of each part. */
-    private void rollOut(List<Prompt> prompts, int[] conditions, int first, long seed, TrajectoryStore store, List<Scores> scores) {
+    /** Denoises all parts; {@code scores} receives those of each part. Whether it came to an end before the stop. */
+    private boolean rollOut(List<Prompt> prompts, int[] conditions, int first, long seed, TrajectoryStore store, List<Scores> scores) {
         int tokens = conditions.length / trajectories, capacity = sampler.capacity();
         for (int part = 0; part < done.length; part++) {
             int from = part * capacity, count = count(part);
             var keys = new int[count];
             Arrays.setAll(keys, i -> first + from + i);
             sampler.run(stream, Arrays.copyOfRange(conditions, from * tokens, (from + count) * tokens), keys, seed, store, from);
-            stream.copyToHost(images(from, count).data(), sampler.images());
+            stream.copyToHost(latents(from, count), sampler.images());
             stream.record(done[part]);
-            if (part > 0) {
-                score(part - 1, prompts, first, scores);      // while the device works on this part
+            if (part > 0 && !score(part - 1, prompts, first, scores)) {      // while the device works on this part
+                return false;
             }
         }
-        score(done.length - 1, prompts, first, scores);
+        return score(done.length - 1, prompts, first, scores);
     }
 
     private int count(int part) {
@@ -174,16 +191,38 @@ final class RolloutRewards implements AutoCloseable {
         return java.util.stream.IntStream.range(0, sampler.branches()).filter(b -> term.trained() || sampler.rewardIndex(b) == n).toArray();
     }
 
-    /** Images of the last rollout, one part's: f32 [branches * count, height, width]. */
-    ImageBatch images(int from, int count) {
-        long pixels = 4L * height * width;
-        return new ImageBatch(images.segment().asSlice(pixels * sampler.branches() * from, pixels * sampler.branches() * count), sampler.branches() * count, height, width);
+    /** Latents of the last rollout, one part's: f32 [branches * count, latentSize]. */
+    private MemorySegment latents(int from, int count) {
+        long bytes = DType.F32.bytes((long) sampler.branches() * pipeline.network().latentSize());
+        return latents.segment().asSlice(bytes * from, bytes * count);
     }
 
-    private void score(int part, List<Prompt> prompts, int first, List<Scores> scores) {
+    private long imageBytes() {
+        return DType.F32.bytes((long) pipeline.channels() * pipeline.height() * pipeline.width());
+    }
+
+    private ImageBatch batch(HostMemory memory, int count) {
+        return new ImageBatch(memory.segment(), count, pipeline.channels(), pipeline.height(), pipeline.width());
+    }
+
+    /** Images of the first trajectories of the last rollout, f32 [shown, channels, height, width]. */
+    ImageBatch shown() {
+        return batch(shown, shownCount);
+    }
+
+    /** Decodes a part once its images' memory is free, and hands it to the rewards; false if the stop came first. */
+    private boolean score(int part, List<Prompt> prompts, int first, List<Scores> scores) {
         done[part].synchronize();
+        if (!await(scores, part - images.length + 1)) {
+            return false;
+        }
         int from = part * sampler.capacity(), count = count(part);
-        ImageBatch all = images(from, count);
+        ImageBatch all = batch(images[part % images.length], sampler.branches() * count);
+        pipeline.decode(latents(from, count), all);
+        if (from < shownCount) {
+            long bytes = imageBytes() * Math.min(count, shownCount - from);
+            MemorySegment.copy(all.data(), 0, shown.segment(), imageBytes() * from, bytes);
+        }
         List<Prompt> of = prompts.subList(from, from + count);
         for (int term = 0; term < mix.terms().size(); term++) {
             int[] branches = branches(mix.terms().get(term));
@@ -197,6 +236,7 @@ final class RolloutRewards implements AutoCloseable {
                     + (first + from + i % count) + ", R_" + sampler.rewardIndex(lowest + i / count) + ")");
             scores.add(new Scores(part, term, mix.scoreAsync(term, batch)));
         }
+        return true;
     }
 
     @Override

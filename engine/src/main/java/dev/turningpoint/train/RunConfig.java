@@ -85,6 +85,10 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
                     + " leaves the variance out of its log-probability; take sde or dance");
         if (compat == Compat.REFERENCE && credit.balancing() == Balancing.REWARD)
             throw new ConfigException("credit.balancing", "reward ranks as the paper does, and compat is reference, whose code ranks by trend; write one of trend, none");
+        if (!model.isGlyph() && train.parameters() == Parameters.FULL)
+            throw new ConfigException("train.parameters", "is full, and of a published model an adapter is trained; write lora");
+        if (!model.isGlyph() && data.source() == Source.GENERATED)
+            throw new ConfigException("data.source", "generated makes words for the glyph model; write file, and data.path");
         if (data.source() == Source.FILE && data.path().isEmpty()) throw new ConfigException("data.path", "names no file, and data.source is file");
     }
 
@@ -138,7 +142,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
         return switch (sampler.schedule()) {
             case SHIFTED -> Schedule.shifted(steps, sampler.shift());
             case SD3 -> Schedule.sd3(steps, sampler.shift());
-            case FLUX -> Schedule.flux(steps, Schedule.fluxMu(model.glyph().imageTokens()));
+            case FLUX -> Schedule.flux(steps, Schedule.fluxMu(model.imageTokens()));
         };
     }
 
@@ -160,24 +164,32 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
     /** This configuration as YAML that {@link ConfigReader} reads back to an equal one. */
     public String toYaml() { return ConfigWriter.write(this); }
 
+    /** {@code GLYPH}: the engine's own. {@code DIFFUSERS}: SD3.5 or FLUX.1, the folder of a diffusers pipeline. */
+    public enum Network { GLYPH, DIFFUSERS }
+
     /**
-     * @param name        {@code glyph}
-     * @param weights     {@code bundled}, or the path of a safetensors file to start from
-     * @param width       numbers per token, D
-     * @param depth       joint-attention blocks
-     * @param heads       attention heads; D / heads must be 32, 64 or 128
-     * @param patch       pixels along the side of a patch
-     * @param mlpRatio    hidden width of the feed-forward layers over D
-     * @param imageHeight pixels
-     * @param imageWidth  pixels
-     * @param tokens      text tokens, the longest word
-     * @param font        {@code bundled}, or the path of a TrueType file: what the words of pre-training are written in
+     * @param name           which network
+     * @param weights        {@code bundled} (glyph only), or a path: of a safetensors file of the glyph model, of a diffusers pipeline its folder
+     * @param imageHeight    pixels
+     * @param imageWidth     pixels
+     * @param width          glyph: numbers per token, D
+     * @param depth          glyph: joint-attention blocks
+     * @param heads          glyph: attention heads; D / heads must be 32, 64 or 128
+     * @param patch          glyph: pixels along the side of a patch
+     * @param mlpRatio       glyph: hidden width of the feed-forward layers over D
+     * @param tokens         glyph: text tokens, the longest word
+     * @param font           glyph: {@code bundled}, or the path of a TrueType file: what the words of pre-training are written in
+     * @param textTokens     diffusers: tokens of T5
+     * @param guidance       diffusers: the guidance that FLUX.1-dev takes as an input
+     * @param negativePrompt diffusers: what the unconditional forward reads where sampler.guidance is not 1
      */
-    public record Model(String name, String weights, int width, int depth, int heads, int patch, int mlpRatio, int imageHeight, int imageWidth, int tokens,
-                        String font) {
+    public record Model(Network name, String weights, int imageHeight, int imageWidth, int width, int depth, int heads, int patch, int mlpRatio, int tokens, String font,
+                        int textTokens, double guidance, String negativePrompt) {
+        /** Pixels of an image's side to one token of a published network: 8 of the VAE, times a patch of 2. */
+        private static final int TOKEN_PIXELS = 16;
+
         public Model {
-            if (!name.equals("glyph")) throw new ConfigException("model.name", "'" + name + "' is not a model; there is: glyph");
-            if (weights.isEmpty()) throw new ConfigException("model.weights", "is empty; write 'bundled' or a path");
+            if (weights.isEmpty()) throw new ConfigException("model.weights", "is empty; write " + (name == Network.GLYPH ? "'bundled' or a path" : "the folder of a diffusers pipeline, or give --model"));
             if (font.isEmpty()) throw new ConfigException("model.font", "is empty; write 'bundled' or the path of a TrueType file");
             atLeast("model.width", width, 32);
             atLeast("model.depth", depth, 1);
@@ -187,17 +199,25 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
             atLeast("model.image_height", imageHeight, patch);
             atLeast("model.image_width", imageWidth, patch);
             atLeast("model.tokens", tokens, 1);
+            within("model.text_tokens", textTokens, 1, 512);
+            within("model.guidance", guidance, 0, 100);
             int head = width / heads;
             if (width % heads != 0 || head != 32 && head != 64 && head != 128)
                 throw new ConfigException("model.heads", width + " / " + heads + " gives no head dimension of 32, 64 or 128");
-            if (imageHeight % patch != 0 || imageWidth % patch != 0)
+            if (name == Network.GLYPH && (imageHeight % patch != 0 || imageWidth % patch != 0))
                 throw new ConfigException("model.patch", patch + " does not divide the image, " + imageHeight + " x " + imageWidth);
         }
 
-        /** The writer of the words that the model learns. */
+        /** Whether it is the engine's own small model. */
+        public boolean isGlyph() { return name == Network.GLYPH; }
+
+        /** The writer of the words that the glyph model learns. */
         public WordRenderer words() { return new WordRenderer(font.equals("bundled") ? GlyphFont.bundled() : GlyphFont.open(Path.of(font)), imageHeight, imageWidth); }
 
         public GlyphConfig glyph() { return new GlyphConfig(imageHeight, imageWidth, patch, width, depth, heads, mlpRatio, tokens, GlyphAlphabet.VOCABULARY); }
+
+        /** Tokens of an image, which FLUX's schedule goes by. */
+        int imageTokens() { return isGlyph() ? glyph().imageTokens() : imageHeight / TOKEN_PIXELS * (imageWidth / TOKEN_PIXELS); }
     }
 
     /**
@@ -286,14 +306,18 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
      * @param loraRank            r, with {@code lora}
      * @param loraAlpha           the adapter counts alpha / r
      * @param loraTargets         suffixes of the names of the linear layers that get an adapter
+     * @param loraRanks           ranks of layers that have another, by parts of their names between dots: {@code transformer_blocks.0: 8}; alpha stays
+     * @param loraStart           published LoRA that training starts from, file or folder; empty for a new one
      * @param timeLimitMinutes    training ends in time to have reported within this; 0 is no limit
      */
     public record Train(int iterations, long maxEvaluations, int promptsPerIteration, int groupSize, int updatesPerIteration, int microBatch, double learningRate, double beta1,
                         double beta2, double eps, double weightDecay, double maxGradNorm, double clipRange, Objective objective, double klBeta, double klTarget,
                         int referenceReset, double emaDecay, int emaInterval,
-                        Parameters parameters, int loraRank, double loraAlpha, List<String> loraTargets, double timeLimitMinutes) {
+                        Parameters parameters, int loraRank, double loraAlpha, List<String> loraTargets, Map<String, Integer> loraRanks, String loraStart,
+                        double timeLimitMinutes) {
         public Train {
             loraTargets = List.copyOf(loraTargets);
+            loraRanks = Collections.unmodifiableMap(new LinkedHashMap<>(loraRanks));
             atLeast("train.iterations", iterations, 0);
             if (maxEvaluations < 0) throw new ConfigException("train.max_evaluations", "must be at least 0, is " + maxEvaluations);
             atLeast("train.prompts_per_iteration", promptsPerIteration, 1);
@@ -318,8 +342,10 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
             fraction("train.ema_decay", emaDecay);
             atLeast("train.ema_interval", emaInterval, 1);
             atLeast("train.lora_rank", loraRank, 1);
+            loraRanks.forEach((layer, rank) -> atLeast("train.lora_ranks." + layer, rank, 1));
             positive("train.lora_alpha", loraAlpha);
             if (parameters == Parameters.LORA && loraTargets.isEmpty()) throw new ConfigException("train.lora_targets", "is empty, and train.parameters is lora");
+            if (!loraStart.isEmpty() && parameters != Parameters.LORA) throw new ConfigException("train.lora_start", "names an adapter, and train.parameters is full");
             within("train.time_limit_minutes", timeLimitMinutes, 0, 1e9);
         }
 
@@ -329,7 +355,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
         public AdamW.Settings adamW() { return new AdamW.Settings(beta1, beta2, eps, weightDecay, maxGradNorm, emaDecay, emaInterval); }
 
         /** The adapter, or null where all parameters are trained. */
-        public LoraConfig lora() { return parameters == Parameters.LORA ? new LoraConfig(loraRank, loraAlpha, loraTargets) : null; }
+        public LoraConfig lora() { return parameters == Parameters.LORA ? new LoraConfig(loraRank, loraAlpha, loraTargets, loraRanks, Map.of()) : null; }
     }
 
     /** Whether a reward is trained on; {@code HELD_OUT} is scored and shown beside those that are; {@code OFF} takes one of the preset's away. */

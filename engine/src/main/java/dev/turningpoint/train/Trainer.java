@@ -10,7 +10,6 @@ import dev.turningpoint.data.Prompts;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.GpuException;
-import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.grpo.KlWeight;
@@ -21,9 +20,9 @@ import dev.turningpoint.kernels.CreditKernels;
 import dev.turningpoint.kernels.GrpoKernels;
 import dev.turningpoint.kernels.OptimKernels;
 import dev.turningpoint.kernels.SamplerKernels;
-import dev.turningpoint.model.GlyphConfig;
-import dev.turningpoint.model.GlyphModel;
+import dev.turningpoint.model.TrainableVelocity;
 import dev.turningpoint.optim.AdamW;
+import dev.turningpoint.pipeline.Pipeline;
 import dev.turningpoint.reward.RewardMix;
 import dev.turningpoint.sampler.TrajectoryStore;
 import dev.turningpoint.sampler.WavefrontSampler;
@@ -31,12 +30,8 @@ import dev.turningpoint.sampler.WavefrontSampler.Completions;
 import dev.turningpoint.schedule.StepTable;
 import dev.turningpoint.tensor.ParameterFile;
 import dev.turningpoint.tensor.Parameters;
-import dev.turningpoint.weights.PeftAdapter;
-import dev.turningpoint.weights.SafetensorsWriter;
-import dev.turningpoint.text.GlyphAlphabet;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -59,7 +54,8 @@ public final class Trainer implements AutoCloseable {
     private final Prompts prompts;
     private final List<Prompt> heldOut;
     private final Resources resources = new Resources();
-    private final GlyphModel model;
+    private final Pipeline pipeline;
+    private final TrainableVelocity model;
     private final SamplerKernels samplerKernels;
     private final GrpoKernels grpoKernels;
     private final CreditKernels creditKernels;
@@ -105,28 +101,28 @@ public final class Trainer implements AutoCloseable {
         this.checkpoints = new CheckpointFolder(checkpoints, config.checkpoint().keep(), config.train().referenceReset() > 0);
         train = config.train();
         klWeight = new KlWeight(train.klBeta(), train.klTarget());
-        GlyphConfig shape = config.model().glyph();
         try {
             stream = resources.add(device.newStream());
-            model = resources.add(new GlyphModel(device, options(config, shape)));
+            prompts.train(0, train.promptsPerIteration());   // too few are refused now
+            heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts());
+            pipeline = resources.add(ConfiguredPipeline.forTraining(device, config, stream));
+            model = pipeline.network();
             samplerKernels = resources.add(new SamplerKernels(device));
             grpoKernels = resources.add(new GrpoKernels(device));
             creditKernels = resources.add(new CreditKernels(device));
             optimKernels = resources.add(new OptimKernels(device));
-            load();
+            begin();
 
             var s = config.sampler();
             steps = config.rolloutSteps();
             int trajectories = train.trajectories();
             store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize(), train.objective() == RunConfig.Objective.GRPO_GUARD));
-            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config), config.completions(), config.latents(), model.maxBatch()));
-            rollout = resources.add(new RolloutRewards(device, sampler, rewards, stream, trajectories, shape.height(), shape.width(), this::stopped));
+            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config, model.latentSize()), config.completions(), config.latents(), model.maxBatch()));
+            rollout = resources.add(new RolloutRewards(device, sampler, pipeline, rewards, stream, trajectories, 0, this::stopped));
             credit = resources.add(new CreditAssigner(device, creditKernels, config.creditOptions(), trajectories, steps.window()));
-            prompts.train(0, train.promptsPerIteration());   // too few are refused now
-            heldOut = prompts.heldOut(config.evaluation().seed(), config.evaluation().prompts());
             evaluationSampler = resources.add(new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
                     Math.min(heldOut.size(), model.maxBatch()), Completions.NONE, DType.F32, model.maxBatch()));
-            evaluation = resources.add(new RolloutRewards(device, evaluationSampler, rewards, stream, heldOut.size(), shape.height(), shape.width(), this::stopped));
+            evaluation = resources.add(new RolloutRewards(device, evaluationSampler, pipeline, rewards, stream, heldOut.size(), Math.min(heldOut.size(), TrainingObserver.SHOWN), this::stopped));
             policy = resources.add(new PolicyUpdate(device, samplerKernels, grpoKernels, model, steps, store,
                     new PolicyUpdate.Settings(train.clipRange(), config.credit().advantageClip(), train.klBeta() > 0, s.guidance()), train.microBatch(),
                     trajectories / train.updatesPerIteration() * steps.window()));
@@ -143,53 +139,23 @@ public final class Trainer implements AutoCloseable {
         }
     }
 
-    private static GlyphModel.Options options(RunConfig config, GlyphConfig shape) {
-        var train = config.train();
-        var keep = EnumSet.of(Parameters.Keep.MOMENTS);
-        boolean full = train.parameters() == RunConfig.Parameters.FULL;
-        if (train.emaDecay() > 0) {
-            keep.add(Parameters.Keep.AVERAGE);
-        }
-        if (train.klBeta() > 0 && (full || train.referenceReset() > 0)) {    // else the adapter off is the reference
-            keep.add(Parameters.Keep.REFERENCE);
-        }
-        int rows = train.microBatch() * (config.sampler().guidance() == 1 ? 1 : 2);
-        return new GlyphModel.Options(shape, config.storage().type(), rolloutRows(config, shape), rows,
-                full ? GlyphModel.Trains.EVERYTHING : GlyphModel.Trains.ADAPTER, train.lora(), keep);
-    }
-
-    /** Rows of one rollout forward: what fits half of wave_memory, at about 24 activations of the stream's width a token; any number gives the same bits. */
-    static int rolloutRows(RunConfig config, GlyphConfig shape) {
-        int wanted = Device.isSoftware() ? 64 : 512;
-        long row = 24L * shape.jointTokens() * shape.dim() * Float.BYTES, memory = halfOfWaveMemory(config);
-        return memory == 0 ? wanted : (int) Math.clamp(memory / row, 1, wanted);
-    }
-
     /**
      * Trajectories of one part of a rollout: a quarter of them, so that rewards overlap rollouts, or as many as have the latents of all their branches in half of
      * wave_memory; any number gives the same bits.
      */
-    static int part(RunConfig config) {
+    static int part(RunConfig config, int latentSize) {
         RunConfig.Train train = config.train();
         int quarter = train.groupSize() * ((train.promptsPerIteration() + 3) / 4), wanted = Math.min(quarter, train.trajectories());
-        long latents = (1L + config.sampler().window()) * config.model().glyph().latentSize() * Float.BYTES, memory = halfOfWaveMemory(config);
+        long latents = (1L + config.sampler().window()) * latentSize * Float.BYTES, memory = halfOfWaveMemory(config);
         return memory == 0 ? wanted : (int) Math.clamp(memory / latents, 1, wanted);
     }
 
-    private static long halfOfWaveMemory(RunConfig config) {
+    static long halfOfWaveMemory(RunConfig config) {
         return config.sampler().waveMemory() * (1L << 19);
     }
 
-    /** The weights that training starts from, also after a resume: they are the reference of the KL. */
-    private void load() {
-        if (config.model().weights().equals("bundled")) {
-            model.loadBundled(stream);
-        } else {
-            model.load(Path.of(config.model().weights()), stream);
-        }
-        if (train.parameters() == RunConfig.Parameters.LORA) {
-            model.initialiseAdapter(config.seed(), stream);
-        }
+    /** The state that training starts from, also before a resume: it is the reference of the KL. */
+    private void begin() {
         Parameters trained = model.trained();
         trained.firstMoment().clear(stream);
         trained.secondMoment().clear(stream);
@@ -309,7 +275,7 @@ public final class Trainer implements AutoCloseable {
         }
         var repeat = new KRepeat(train.promptsPerIteration(), groupSize, 1);
         List<Prompt> of = repeat.trajectories(prompts, iteration, 0);
-        int[] group = repeat.group(0), conditions = conditions(of);
+        int[] group = repeat.group(0), conditions = pipeline.conditions(of, stream);
         long before = sampler.evaluations();
         RolloutRewards.Rewards scored = rollout.run(of, group, conditions, Math.multiplyExact(iteration, trajectories), config.seed(), store);
         if (scored == null) {
@@ -347,7 +313,7 @@ public final class Trainer implements AutoCloseable {
 
     /** Judges ODE samples of the held-out prompts, with noise of their own that never changes; their mean becomes {@code rewardAfter}, unless a stop came first. */
     private void evaluate(TrainingObserver observer) {
-        int[] conditions = conditions(heldOut);
+        int[] conditions = pipeline.conditions(heldOut, stream);
         boolean average = config.evaluation().ema() && model.trained().hasAverage();
         if (average) {
             model.read(Parameters.Source.AVERAGE, stream);
@@ -364,8 +330,8 @@ public final class Trainer implements AutoCloseable {
             metrics.put("eval/reward_avg", rewardAfter);
             metrics.put("epoch", (double) iteration);
             countInto(metrics);
-            ImageBatch images = evaluation.images(0, heldOut.size());
-            observer.evaluated(optimizer.steps(), metrics, images, heldOut.stream().map(Prompt::caption).toList());
+            ImageBatch images = evaluation.shown();
+            observer.evaluated(optimizer.steps(), metrics, images, heldOut.stream().limit(images.count()).map(Prompt::caption).toList());
         } finally {
             if (average) {
                 model.read(Parameters.Source.VALUES, stream);
@@ -376,16 +342,6 @@ public final class Trainer implements AutoCloseable {
     private void countInto(Map<String, Double> metrics) {
         metrics.put("network_evaluations", (double) evaluations);
         metrics.put("reward_calls", (double) rewardCalls);
-    }
-
-    /** What the model reads of each prompt, [prompts * tokens]. */
-    private int[] conditions(List<Prompt> prompts) {
-        int tokens = model.conditionTokens();
-        var conditions = new int[prompts.size() * tokens];
-        for (int i = 0; i < prompts.size(); i++) {
-            System.arraycopy(GlyphAlphabet.encode(prompts.get(i).target(), tokens), 0, conditions, i * tokens, tokens);
-        }
-        return conditions;
     }
 
     private void checkpoint() {
@@ -421,8 +377,8 @@ public final class Trainer implements AutoCloseable {
     }
 
     /** The model in training, to sample from or to save. */
-    public GlyphModel model() {
-        return model;
+    public Pipeline pipeline() {
+        return pipeline;
     }
 
     /** Iterations done. */
@@ -441,24 +397,13 @@ public final class Trainer implements AutoCloseable {
     }
 
     /**
-     * Writes what training made, of the averaged weights if those are evaluated: {@code weights.safetensors}, or an adapter as PEFT keeps it.
+     * Writes what training made, of the averaged weights if those are evaluated, in the forms that other tools read.
      *
      * @param folder exists
-     * @return the safetensors file
+     * @return the file to name to the user
      */
     public Path saveResult(Path folder) {
-        Parameters trained = model.trained();
-        boolean lora = train.parameters() == RunConfig.Parameters.LORA;
-        Path file = folder.resolve(lora ? PeftAdapter.WEIGHTS : "weights.safetensors");
-        try (HostMemory host = Parameters.download(config.evaluation().ema() && trained.hasAverage() ? trained.average() : trained.values(), stream)) {
-            var writer = new SafetensorsWriter().metadata("format", "pt");
-            ParameterFile.add(writer, lora ? PeftAdapter.PREFIX : "", trained.layout(), host.segment());
-            writer.write(file);
-        }
-        if (lora) {
-            PeftAdapter.writeConfig(folder, train.loraRank(), train.loraAlpha(), train.loraTargets());
-        }
-        return file;
+        return pipeline.save(folder, config.evaluation().ema() && model.trained().hasAverage() ? Parameters.Source.AVERAGE : Parameters.Source.VALUES, stream);
     }
 
     @Override

@@ -6,6 +6,9 @@ import java.util.Map;
 
 /** What a training run tells while it runs. Called on the training thread, in order. */
 public interface TrainingObserver {
+    /** Most images that an evaluation shows. */
+    int SHOWN = 24;
+
     /** The run goes on from a checkpoint after {@code updates} updates: what was told of later ones is about to be told again. */
     default void resumed(long updates) {
     }
@@ -23,7 +26,8 @@ public interface TrainingObserver {
      *
      * @param updates updates so far
      * @param metrics {@code eval/...}
-     * @param images  one a held-out prompt; valid during the call
+     * @param images  of the first held-out prompts, at most {@link #SHOWN}; valid during the call
+     * @param prompts of these images
      */
     void evaluated(long updates, Map<String, Double> metrics, ImageBatch images, List<String> prompts);
 

@@ -71,7 +71,7 @@ class CommandTest {
         Path gone = folder.resolve("gone.yaml");
         fails(2, gone + ": there is no such file", sample(command, "--config", gone));
         fails(2, "--set train.learning_rate=fast: train.learning_rate must be a number, is 'fast'", sample(command, "--set", "train.learning_rate=fast"));
-        fails(2, "preset 'sd5' is not a preset; there are: glyph, glyph-quick", sample(command, "--preset", "sd5"));
+        fails(2, "preset 'sd5' is not a preset; did you mean 'sd35'?", sample(command, "--preset", "sd5"));
     }
 
     private static Outcome sample(String command, Object option, Object value) {

@@ -62,7 +62,7 @@ final class TestSessions {
             ParameterFile.add(writer, PeftAdapter.PREFIX, model.trained().layout(), flat.segment());
             writer.write(folder.resolve(PeftAdapter.WEIGHTS));
         }
-        PeftAdapter.writeConfig(folder, lora.rank(), lora.alpha(), lora.targets());
+        PeftAdapter.writeConfig(folder, lora.rank(), lora.alpha(), lora.targets(), java.util.Map.of());
         return folder;
     }
 

@@ -235,7 +235,7 @@ class GlyphModelTest {
                 randomise(model.trained(), type, random);
                 model.parametersChanged(stream);
                 reference.rank = lora.rank();
-                reference.scale = lora.scale();
+                reference.scale = lora.scale("");
             }
             int n = config.latentSize();
             images = floats(batch * n, random, 1);

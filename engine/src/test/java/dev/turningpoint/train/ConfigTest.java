@@ -180,7 +180,7 @@ class ConfigTest {
         "sampler.completion_stride: 0 | sampler.completion_stride must be 1 to 8, is 0",
         "sampler.noise_level: 1.5    | sampler.noise_level must be 0 to 1, is 1.5",
         "model.heads: 5              | model.heads 96 / 5 gives no head dimension of 32, 64 or 128",
-        "model.name: sd4             | model.name 'sd4' is not a model; there is: glyph",
+        "model.name: sd4             | model.name must be one of glyph, diffusers, is 'sd4'",
         "data.source: file           | data.path names no file, and data.source is file",
     })
     void aWrongValueNamesItsLine(String line, String expected) {

@@ -230,9 +230,9 @@ class TrainerTest {
     /** Half of 1 MiB holds 8 latents of 24 x 64 f32 pixels of 10 trajectories. */
     @Test
     void waveMemoryBoundsTheLatentsOfAPart() {
-        assertEquals(32, Trainer.part(RunConfig.glyph()), "2 of 6 prompts, 16 trajectories each");
-        assertEquals((1 << 19) / (8 * 24 * 64 * 4), Trainer.part(RunConfig.glyph().with("sampler.wave_memory=1")));
-        assertEquals(21, Trainer.part(RunConfig.glyph().with("sampler.wave_memory=2")), "1048576 / 49152 = 21.3");
+        assertEquals(32, Trainer.part(RunConfig.glyph(), 24 * 64), "2 of 6 prompts, 16 trajectories each");
+        assertEquals((1 << 19) / (8 * 24 * 64 * 4), Trainer.part(RunConfig.glyph().with("sampler.wave_memory=1"), 24 * 64));
+        assertEquals(21, Trainer.part(RunConfig.glyph().with("sampler.wave_memory=2"), 24 * 64), "1048576 / 49152 = 21.3");
     }
 
     @ParameterizedTest
@@ -246,7 +246,7 @@ class TrainerTest {
                 t.run(new Recorder(), () -> false);
             }
             byte[] got = Files.readAllBytes(run.resolve("checkpoint-000002.safetensors"));
-            assertTrue(memory == 0 || Trainer.rolloutRows(c, c.model().glyph()) < 64, "the limit splits the wave");
+            assertTrue(memory == 0 || ConfiguredPipeline.glyphRows(c, c.model().glyph()) < 64, "the limit splits the wave");
             if (memory == 0) {
                 unlimited = got;
             }

@@ -3,6 +3,7 @@ package dev.turningpoint.weights;
 import java.io.ByteArrayOutputStream;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.ObjectWriteContext;
 import tools.jackson.core.json.JsonFactory;
@@ -25,8 +26,9 @@ public final class PeftAdapter {
      * @param rank    r
      * @param alpha   the adapter counts alpha / r; always written, since readers that find none take alpha = r
      * @param targets suffixes of module names
+     * @param ranks   of the modules that have another, by name
      */
-    public static void writeConfig(Path folder, int rank, double alpha, List<String> targets) {
+    public static void writeConfig(Path folder, int rank, double alpha, List<String> targets, Map<String, Integer> ranks) {
         var bytes = new ByteArrayOutputStream();
         try (JsonGenerator json = new JsonFactory().createGenerator(ObjectWriteContext.empty(), bytes)) {
             json.writeStartObject();
@@ -42,6 +44,10 @@ public final class PeftAdapter {
             json.writeBooleanProperty("use_rslora", false);
             json.writeBooleanProperty("use_dora", false);
             json.writeBooleanProperty("inference_mode", true);
+            json.writeName("rank_pattern");
+            json.writeStartObject();
+            ranks.forEach(json::writeNumberProperty);
+            json.writeEndObject();
             json.writeName("target_modules");
             json.writeStartArray();
             for (String t : targets.stream().sorted().toList()) json.writeString(t);
