@@ -48,6 +48,9 @@ public final class Trainer implements AutoCloseable {
     private static final String ITERATION = "train.iteration", UPDATES = "train.updates", BEFORE = "train.reward_before", AFTER = "train.reward_after",
             EVALUATED = "train.evaluated_at", EVALUATIONS = "train.network_evaluations", REWARD_CALLS = "train.reward_calls", CONFIG = "train.config", KL_WEIGHT = "train.kl_weight";
 
+    /** Bytes of the images of a part, most. */
+    private static final long PART_IMAGES = 1L << 30;
+
     private final RunConfig config;
     private final RunConfig.Train train;
     private final RewardMix rewards;
@@ -117,7 +120,7 @@ public final class Trainer implements AutoCloseable {
             steps = config.rolloutSteps();
             int trajectories = train.trajectories();
             store = resources.add(new TrajectoryStore(device, trajectories, steps.window(), model.latentSize(), train.objective() == RunConfig.Objective.GRPO_GUARD));
-            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config, model.latentSize()), config.completions(), config.latents(), model.maxBatch()));
+            sampler = resources.add(new WavefrontSampler(device, samplerKernels, model, steps, s.guidance(), part(config, model.latentSize(), pipeline.channels() * pipeline.height() * pipeline.width()), config.completions(), config.latents(), model.maxBatch()));
             rollout = resources.add(new RolloutRewards(device, sampler, pipeline, rewards, stream, trajectories, 0, this::stopped));
             credit = resources.add(new CreditAssigner(device, creditKernels, config.creditOptions(), trajectories, steps.window()));
             evaluationSampler = resources.add(new WavefrontSampler(device, samplerKernels, model, config.evaluationSteps(), s.guidance(),
@@ -140,13 +143,16 @@ public final class Trainer implements AutoCloseable {
     }
 
     /**
-     * Trajectories of one part of a rollout: a quarter of them, so that rewards overlap rollouts, or as many as have the latents of all their branches in half of
-     * wave_memory; any number gives the same bits.
+     * Trajectories of one part of a rollout: a quarter of them, so that rewards overlap rollouts, or as many as have the images of all their branches in a gibibyte of host
+     * memory and their latents in half of wave_memory; any number gives the same bits.
+     *
+     * @param image numbers of an image
      */
-    static int part(RunConfig config, int latentSize) {
+    static int part(RunConfig config, int latentSize, int image) {
         RunConfig.Train train = config.train();
-        int quarter = train.groupSize() * ((train.promptsPerIteration() + 3) / 4), wanted = Math.min(quarter, train.trajectories());
-        long latents = (1L + config.sampler().window()) * latentSize * Float.BYTES, memory = halfOfWaveMemory(config);
+        long branches = 1L + config.sampler().window(), latents = branches * latentSize * Float.BYTES, memory = halfOfWaveMemory(config);
+        int quarter = train.groupSize() * ((train.promptsPerIteration() + 3) / 4);
+        int wanted = (int) Math.clamp(PART_IMAGES / (branches * image * Float.BYTES), 1, Math.min(quarter, train.trajectories()));
         return memory == 0 ? wanted : (int) Math.clamp(memory / latents, 1, wanted);
     }
 

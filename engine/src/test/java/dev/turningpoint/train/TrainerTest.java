@@ -230,9 +230,10 @@ class TrainerTest {
     /** Half of 1 MiB holds 8 latents of 24 x 64 f32 pixels of 10 trajectories. */
     @Test
     void waveMemoryBoundsTheLatentsOfAPart() {
-        assertEquals(32, Trainer.part(RunConfig.glyph(), 24 * 64), "2 of 6 prompts, 16 trajectories each");
-        assertEquals((1 << 19) / (8 * 24 * 64 * 4), Trainer.part(RunConfig.glyph().with("sampler.wave_memory=1"), 24 * 64));
-        assertEquals(21, Trainer.part(RunConfig.glyph().with("sampler.wave_memory=2"), 24 * 64), "1048576 / 49152 = 21.3");
+        assertEquals(32, Trainer.part(RunConfig.glyph(), 24 * 64, 24 * 64), "2 of 6 prompts, 16 trajectories each");
+        assertEquals((1 << 19) / (8 * 24 * 64 * 4), Trainer.part(RunConfig.glyph().with("sampler.wave_memory=1"), 24 * 64, 24 * 64));
+        assertEquals(21, Trainer.part(RunConfig.glyph().with("sampler.wave_memory=2"), 24 * 64, 24 * 64), "1048576 / 49152 = 21.3");
+        assertEquals(42, Trainer.part(RunConfig.glyph().with("train.prompts_per_iteration=48"), 16 * 64 * 64, 3 * 512 * 512), "8 branches of 3 MiB in 1 GiB");
     }
 
     @ParameterizedTest
