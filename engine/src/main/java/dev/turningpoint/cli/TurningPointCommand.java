@@ -32,7 +32,7 @@ import picocli.CommandLine;
 @Command(name = "turningpoint", mixinStandardHelpOptions = true, versionProvider = TurningPointCommand.Version.class, scope = ScopeType.INHERIT,
         description = "Reinforcement learning of flow-matching text-to-image models with TP-GRPO.",
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {TrainCommand.class, CompareCommand.class, PretrainCommand.class, SampleCommand.class, ConvertCommand.class, MergeCommand.class, InspectCommand.class, VerifyCommand.class, CheckCommand.class, SelftestCommand.class, DevicesCommand.class, ProfileCommand.class,
+        subcommands = {TrainCommand.class, CompareCommand.class, PretrainCommand.class, SampleCommand.class, PlanCommand.class, ConvertCommand.class, MergeCommand.class, InspectCommand.class, VerifyCommand.class, CheckCommand.class, SelftestCommand.class, DevicesCommand.class, ProfileCommand.class,
             CommandLine.HelpCommand.class},
         exitCodeListHeading = "%nExit status:%n",
         exitCodeList = {" 0:done", " 1:it failed, or a check found an error beyond its tolerance; one line on stderr says what",

@@ -116,17 +116,17 @@ public final class GlyphModel implements TrainableVelocity {
             resources.add(this::closeLinears);
 
             int ni = config.imageTokens();
-            patchEmbed = linear(device, "pos_embed.proj", type, ni, full);
-            time1 = linear(device, "time_text_embed.timestep_embedder.linear_1", type, 1, full);
-            time2 = linear(device, "time_text_embed.timestep_embedder.linear_2", type, 1, full);
-            textPool = linear(device, "time_text_embed.text_embedder", type, 1, full);
-            modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, full);
+            patchEmbed = linear("pos_embed.proj", type, ni, full);
+            time1 = linear("time_text_embed.timestep_embedder.linear_1", type, 1, full);
+            time2 = linear("time_text_embed.timestep_embedder.linear_2", type, 1, full);
+            textPool = linear("time_text_embed.text_embedder", type, 1, full);
+            modulationLayer = new Linear(kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, full);
             linears.put("modulation", modulationLayer);
-            output = linear(device, "proj_out", type, ni, backward);
+            output = linear("proj_out", type, ni, backward);
             blocks = new JointBlock[config.depth()];
             for (int i = 0; i < blocks.length; i++) {
                 blocks[i] = new JointBlock(kernels, parameters, weights, config.block(), GlyphWeights.block(i), new JointBlock.Kind(weights.isLast(i), false, false, true),
-                        (name, tokens) -> linear(device, name, type, tokens, backward), null);
+                        (name, tokens) -> linear(name, type, tokens, backward), null);
             }
             finalModulation = weights.modulationOffset("norm_out.linear");
 
@@ -144,8 +144,8 @@ public final class GlyphModel implements TrainableVelocity {
         }
     }
 
-    private Linear linear(Device device, String name, DType y, int rowsPerSample, boolean backward) {
-        var linear = new Linear(device, kernels, parameters, name, y, rowsPerSample, backward);
+    private Linear linear(String name, DType y, int rowsPerSample, boolean backward) {
+        var linear = new Linear(kernels, parameters, name, y, rowsPerSample, backward);
         linears.put(name, linear);
         return linear;
     }

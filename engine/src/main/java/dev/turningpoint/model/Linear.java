@@ -1,7 +1,6 @@
 package dev.turningpoint.model;
 
 import dev.turningpoint.gpu.DType;
-import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.Gemm;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
@@ -18,7 +17,6 @@ import java.util.List;
  * the number of rows.
  */
 final class Linear implements AutoCloseable {
-    private final Device device;
     private final NetKernels kernels;
     private final Parameters parameters;
     private final Slot weight;
@@ -56,12 +54,11 @@ final class Linear implements AutoCloseable {
      * @param rowsPerSample rows that one image gives this layer
      * @param trains        whether a backward follows
      */
-    Linear(Device device, NetKernels kernels, Parameters parameters, String name, DType y, int rowsPerSample, boolean trains) {
-        this(device, kernels, parameters, parameters.layout().slot(name + ".weight"), biasOf(parameters, name), y, rowsPerSample, trains);
+    Linear(NetKernels kernels, Parameters parameters, String name, DType y, int rowsPerSample, boolean trains) {
+        this(kernels, parameters, parameters.layout().slot(name + ".weight"), biasOf(parameters, name), y, rowsPerSample, trains);
     }
 
-    Linear(Device device, NetKernels kernels, Parameters parameters, Slot weight, Slot bias, DType y, int rowsPerSample, boolean trains) {
-        this.device = device;
+    Linear(NetKernels kernels, Parameters parameters, Slot weight, Slot bias, DType y, int rowsPerSample, boolean trains) {
         this.kernels = kernels;
         this.parameters = parameters;
         this.weight = weight;
@@ -71,9 +68,9 @@ final class Linear implements AutoCloseable {
         out = Math.toIntExact(weight.shape()[0]);
         in = Math.toIntExact(weight.shape()[1]);
         try {
-            forward = resources.add(Gemm.of(device, storage, storage, y, false, true, out, in, rowsPerSample, bias != null));
-            inputGradient = trains ? resources.add(Gemm.of(device, storage, storage, storage, false, false, in, out, rowsPerSample, false)) : null;
-            inputGradientF32 = trains && storage != DType.F32 ? resources.add(Gemm.of(device, storage, storage, DType.F32, false, false, in, out, rowsPerSample, false)) : inputGradient;
+            forward = resources.add(Gemm.of(kernels.products(), storage, storage, y, false, true, out, in, rowsPerSample, bias != null));
+            inputGradient = trains ? resources.add(Gemm.of(kernels.products(), storage, storage, storage, false, false, in, out, rowsPerSample, false)) : null;
+            inputGradientF32 = trains && storage != DType.F32 ? resources.add(Gemm.of(kernels.products(), storage, storage, DType.F32, false, false, in, out, rowsPerSample, false)) : inputGradient;
         } catch (RuntimeException | Error e) {
             resources.closeAfter(e);
             throw e;
@@ -167,7 +164,7 @@ final class Linear implements AutoCloseable {
                 return weightGradients.get(i).product;
             }
         }
-        Gemm product = resources.add(Gemm.of(device, storage, storage, DType.F32, true, false, in, rows, out, false));
+        Gemm product = resources.add(Gemm.of(kernels.products(), storage, storage, DType.F32, true, false, in, rows, out, false));
         weightGradients.add(new WeightGradient(rows, product));
         return product;
     }

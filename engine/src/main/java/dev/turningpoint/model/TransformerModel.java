@@ -165,16 +165,16 @@ public final class TransformerModel implements TrainableVelocity {
             positions = flux ? null : tables.tensor("positions", DType.F32, ni, shape.width());
             rope = flux ? tables.tensor("rotations", DType.F32, shape.jointTokens(), shape.headDim()) : null;
 
-            patchEmbed = linear(device, flux ? "x_embedder" : "pos_embed.proj", DType.F32, ni, conditions);
-            contextEmbed = linear(device, "context_embedder", DType.F32, nt, conditions);
-            time = embedding(device, "time_text_embed.timestep_embedder", conditions);
-            pooled = embedding(device, "time_text_embed.text_embedder", conditions);
-            guidance = sizes.guidance ? embedding(device, "time_text_embed.guidance_embedder", conditions) : null;
-            modulationLayer = new Linear(device, kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, conditions);
+            patchEmbed = linear(flux ? "x_embedder" : "pos_embed.proj", DType.F32, ni, conditions);
+            contextEmbed = linear("context_embedder", DType.F32, nt, conditions);
+            time = embedding("time_text_embed.timestep_embedder", conditions);
+            pooled = embedding("time_text_embed.text_embedder", conditions);
+            guidance = sizes.guidance ? embedding("time_text_embed.guidance_embedder", conditions) : null;
+            modulationLayer = new Linear(kernels, parameters, weights.modulation(), weights.modulationBias(), DType.F32, 1, conditions);
             layers.add(new Layer("modulation", modulationLayer));
-            output = linear(device, "proj_out", type, ni, backward);
+            output = linear("proj_out", type, ni, backward);
             blocks = new Block[sizes.blocks];
-            JointBlock.Layers make = (name, tokens) -> linear(device, name, type, tokens, backward);
+            JointBlock.Layers make = (name, tokens) -> linear(name, type, tokens, backward);
             for (int i = 0; i < blocks.length; i++) {
                 blocks[i] = block(i, make);
             }
@@ -264,8 +264,8 @@ public final class TransformerModel implements TrainableVelocity {
         table.setAtIndex(ValueLayout.JAVA_FLOAT, at + 1, (float) sin);
     }
 
-    private Embedding embedding(Device device, String name, boolean backward) {
-        return new Embedding(linear(device, name + ".linear_1", type, 1, backward), linear(device, name + ".linear_2", type, 1, backward));
+    private Embedding embedding(String name, boolean backward) {
+        return new Embedding(linear(name + ".linear_1", type, 1, backward), linear(name + ".linear_2", type, 1, backward));
     }
 
     private Block block(int i, JointBlock.Layers make) {
@@ -277,8 +277,8 @@ public final class TransformerModel implements TrainableVelocity {
         };
     }
 
-    private Linear linear(Device device, String name, DType y, int rowsPerSample, boolean backward) {
-        var linear = new Linear(device, kernels, parameters, name, y, rowsPerSample, backward);
+    private Linear linear(String name, DType y, int rowsPerSample, boolean backward) {
+        var linear = new Linear(kernels, parameters, name, y, rowsPerSample, backward);
         layers.add(new Layer(name, linear));
         return linear;
     }

@@ -76,21 +76,23 @@ public final class DiffusersPipeline implements Pipeline {
                     + pixels);
         }
         int h = options.height / pixels, w = options.width / pixels;
-        try (Checkpoint checkpoint = Checkpoint.open(folder.transformer())) {
-            Recognised recognised = Recognised.of(checkpoint);
-            Architecture architecture = recognised.architecture();
+        boolean plans = Device.isPlanning();                         // then only the device's memory is taken, and nothing is read
+        try (Checkpoint checkpoint = plans ? null : Checkpoint.open(folder.transformer())) {
+            Recognised recognised = plans ? null : Recognised.of(checkpoint);
+            Architecture architecture = plans ? folder.architecture() : recognised.architecture();
             requireFamily(architecture);
             Lora published = adapter == null ? null : Lora.read(adapter, Merge.modules(architecture));
             lora = published == null || options.lora != null ? options.lora : config(published);
             int textWidth = textWidth(architecture), pooledWidth = pooledWidth(architecture), tokens = PromptEncoder.tokens(folder.family(), options.textTokens);
-            decoder = resources.add(new VaeDecoder(folder.decoder(), folder.vae(), h, w));
-            encoder = resources.add(new PromptEncoder(folder, options.textTokens, textWidth, pooledWidth));
+            decoder = plans ? null : resources.add(new VaeDecoder(folder.decoder(), folder.vae(), h, w));
+            encoder = plans ? null : resources.add(new PromptEncoder(folder, options.textTokens, textWidth, pooledWidth));
             network = resources.add(new TransformerModel(device, new TransformerModel.Options(architecture, h, w, tokens, 1 + options.prompts, options.storage, options.maxBatch,
                     options.maxTrainBatch, lora == null ? GlyphModel.Trains.NOTHING : GlyphModel.Trains.ADAPTER, lora, options.keep, false)));
-            network.load(recognised, stream);
-            if (published != null) network.setAdapter(adapter.toString(), published, stream);
             textElements = tokens * textWidth;
             embeddings = resources.add(HostMemory.allocate(DType.F32.bytes(textElements + pooledWidth)));
+            if (plans) return;
+            network.load(recognised, stream);
+            if (published != null) network.setAdapter(adapter.toString(), published, stream);
             set(0, options.negativePrompt, stream);
         } catch (RuntimeException | Error e) {
             resources.closeAfter(e);

@@ -1,5 +1,6 @@
 package dev.turningpoint.pipeline;
 
+import dev.turningpoint.weights.Architecture;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -56,6 +57,21 @@ public record PipelineFolder(Path path, Family family, Vae vae, boolean t5) {
      * @throws PipelineException if something is missing or of another kind
      */
     public static PipelineFolder open(Path path) {
+        PipelineFolder folder = describe(path);
+        if (!Files.isDirectory(folder.transformer())) throw new PipelineException(folder.transformer() + ": there is no such folder; it holds the network");
+        for (int i = 0; i < folder.family.encoders - (folder.t5 ? 0 : 1); i++) {
+            require(folder.encoder(i));
+        }
+        require(folder.decoder());
+        return folder;
+    }
+
+    /**
+     * Reads what the folder says of itself, its JSON files.
+     *
+     * @throws PipelineException if it is of another kind
+     */
+    public static PipelineFolder describe(Path path) {
         JsonNode index = json(path.resolve("model_index.json"));
         String name = index.path("_class_name").asString("");
         Family family = null;
@@ -67,12 +83,13 @@ public record PipelineFolder(Path path, Family family, Vae vae, boolean t5) {
         }
         var folder = new PipelineFolder(path, family, vae(path.resolve("vae/config.json")), !index.path(encoderName(family.encoders - 1)).path(0).isNull());
         if (!folder.t5 && family == Family.FLUX) throw new PipelineException(path.resolve("model_index.json") + " has no text_encoder_2, and FLUX reads its text through it");
-        if (!Files.isDirectory(folder.transformer())) throw new PipelineException(folder.transformer() + ": there is no such folder; it holds the network");
-        for (int i = 0; i < family.encoders - (folder.t5 ? 0 : 1); i++) {
-            require(folder.encoder(i));
-        }
-        require(folder.decoder());
         return folder;
+    }
+
+    /** The network, as its {@code config.json} says. */
+    Architecture architecture() {
+        Path file = transformer().resolve("config.json");
+        return Architecture.of(file.toString(), json(file));
     }
 
     private static Vae vae(Path file) {

@@ -27,9 +27,9 @@ public final class ConfiguredPipeline {
      */
     public static Pipeline forSampling(Device device, RunConfig config, int prompts, int rows, Path adapter, Stream stream) {
         RunConfig.Model m = config.model();
-        int batch = Math.min(rows, largestBatch(m));
+        int batch = Math.min(rows, rows(config));
         if (!m.isGlyph()) {
-            return new DiffusersPipeline(device, PipelineFolder.open(Path.of(m.weights())), options(config, prompts, batch, 1, null, Set.of()), adapter, stream);
+            return new DiffusersPipeline(device, folder(m), options(config, prompts, batch, 1, null, Set.of()), adapter, stream);
         }
         LoraConfig lora = adapter == null ? null : AdapterFolder.config(adapter);
         GlyphConfig shape = m.glyph();
@@ -53,7 +53,7 @@ public final class ConfiguredPipeline {
         Path start = train.loraStart().isEmpty() ? null : Path.of(train.loraStart());
         if (!m.isGlyph()) {
             int prompts = Math.max(train.promptsPerIteration(), config.evaluation().prompts());
-            var pipeline = new DiffusersPipeline(device, PipelineFolder.open(Path.of(m.weights())), options(config, prompts, largestBatch(m), trainRows, train.lora(), keep), start, stream);
+            var pipeline = new DiffusersPipeline(device, folder(m), options(config, prompts, rows(config), trainRows, train.lora(), keep), start, stream);
             return started(pipeline, () -> {
                 if (start == null) pipeline.network().initialiseAdapter(config.seed(), stream);
             });
@@ -66,6 +66,12 @@ public final class ConfiguredPipeline {
             if (start != null) AdapterFolder.read(start, model, stream);
             else if (!full) model.initialiseAdapter(config.seed(), stream);
         });
+    }
+
+    /** A plan needs what the folder says of itself and no more. */
+    private static PipelineFolder folder(RunConfig.Model m) {
+        Path path = Path.of(m.weights());
+        return Device.isPlanning() ? PipelineFolder.describe(path) : PipelineFolder.open(path);
     }
 
     private static DiffusersPipeline.Options options(RunConfig config, int prompts, int rows, int trainRows, LoraConfig lora, Set<Parameters.Keep> keep) {
@@ -90,15 +96,16 @@ public final class ConfiguredPipeline {
         }
     }
 
-    /** Rows of one forward that keep a device busy; more do not make it faster. */
-    private static int largestBatch(RunConfig.Model m) {
-        if (m.isGlyph()) return Device.isSoftware() ? 64 : 512;
+    /** Rows of one forward; where the configuration leaves them open, as many as keep a device busy: more do not make it faster. */
+    private static int rows(RunConfig config) {
+        if (config.sampler().forwardRows() > 0) return config.sampler().forwardRows();
+        if (config.model().isGlyph()) return Device.isSoftware() ? 64 : 512;
         return Device.isSoftware() ? 2 : 8;
     }
 
     /** Rows of one rollout forward: what fits half of wave_memory, at about 24 activations of the stream's width a token; any number gives the same bits. */
     static int glyphRows(RunConfig config, GlyphConfig shape) {
-        int wanted = largestBatch(config.model());
+        int wanted = rows(config);
         long row = 24L * shape.jointTokens() * shape.dim() * Float.BYTES, memory = Trainer.halfOfWaveMemory(config);
         return memory == 0 ? wanted : (int) Math.clamp(memory / row, 1, wanted);
     }

@@ -233,10 +233,11 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
      * @param windowEvery      iterations that a sliding window stays where it is
      * @param guidance         classifier-free guidance; 1 is none, and costs one forward instead of two
      * @param completionStride steps that the ODE branches take at once; more than 1 is an approximation of their rewards
+     * @param forwardRows      rows of one rollout forward; 0 is what keeps the device busy. Changes memory and speed, no result
      * @param waveMemory       MiB that the latents and activations of one wave may take; 0 is unlimited
      */
     public record Sampler(StepType type, ScheduleType schedule, int steps, double shift, List<Double> noiseLevel, int windowStart, int windowEnd, int windowSize,
-                          Window.Move windowMove, int windowEvery, double guidance, int completionStride, int waveMemory) {
+                          Window.Move windowMove, int windowEvery, double guidance, int completionStride, int forwardRows, int waveMemory) {
         public Sampler {
             noiseLevel = List.copyOf(noiseLevel);
             within("sampler.steps", steps, 2, 100);
@@ -254,6 +255,7 @@ public record RunConfig(String preset, long seed, Device device, Compat compat, 
             atLeast("sampler.window_every", windowEvery, 1);
             within("sampler.guidance", guidance, 0, 100);
             within("sampler.completion_stride", completionStride, 1, steps);
+            atLeast("sampler.forward_rows", forwardRows, 0);
             atLeast("sampler.wave_memory", waveMemory, 0);
         }
 

@@ -358,7 +358,7 @@ public final class Trainer implements AutoCloseable {
 
     /** What of a configuration decides the bits of a run: not how long it runs, how much of a wave fits in memory, or when it reports. */
     private static String fingerprint(RunConfig config) {
-        return config.with("train.iterations=0", "train.max_evaluations=0", "train.time_limit_minutes=0", "sampler.wave_memory=0", "evaluation.every=1",
+        return config.with("train.iterations=0", "train.max_evaluations=0", "train.time_limit_minutes=0", "sampler.wave_memory=0", "sampler.forward_rows=0", "evaluation.every=1",
                 "checkpoint.every=0", "checkpoint.keep=1", "device=auto").withoutTransport().toYaml();
     }
 

@@ -15,7 +15,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -23,16 +22,12 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** Processes whose device fails or is too small: what is said, the exit status, and that such a run goes on. */
 class FailedRunTest {
-    private static final int PATIENCE_MINUTES = 4;
-
     @TempDir Path folder;
 
     @BeforeAll
     static void onlyTheSoftwareGpuFailsWhenAsked() {
         assumeTrue(Device.isSoftware() && GlyphModel.class.getResource("glyph.safetensors") != null);
     }
-
-    private record Ended(int status, String out, String err) {}
 
     private static String[] train(Path out, String... more) {
         var args = new ArrayList<>(List.of("train", "--preset", "glyph-quick", "--out", out.toString()));
@@ -42,21 +37,8 @@ class FailedRunTest {
         return args.toArray(String[]::new);
     }
 
-    private Ended process(String property, String... args) throws IOException, InterruptedException {
-        var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED",
-                "--sun-misc-unsafe-memory-access=allow", "-Dorg.lwjgl.system.memoryBackend=ffm", "-Djava.awt.headless=true", "-Dturningpoint.device=software"));
-        if (property != null) command.add(property);
-        command.addAll(List.of("-cp", System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")), TurningPointCommand.class.getName()));
-        command.addAll(List.of(args));
-        Path out = Files.createTempFile(folder, "out", ""), err = Files.createTempFile(folder, "err", "");
-        var builder = new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile()).directory(folder.toFile());
-        builder.environment().putAll(java.util.Map.of("OMP_WAIT_POLICY", "passive", "OMP_NUM_THREADS", "1"));
-        Process process = builder.start();
-        if (!process.waitFor(PATIENCE_MINUTES, TimeUnit.MINUTES)) {
-            process.destroyForcibly();
-            throw new AssertionError("no end: " + Files.readString(out) + Files.readString(err));
-        }
-        return new Ended(process.exitValue(), Files.readString(out), Files.readString(err));
+    private ChildProcess process(String property, String... args) throws IOException, InterruptedException {
+        return ChildProcess.run(folder, property, args);
     }
 
     private static int here(String... args) {
@@ -79,10 +61,10 @@ class FailedRunTest {
         } finally {
             Stubs.intercept(null);
         }
-        Ended ended = process("-Dturningpoint.software.fail=cuStreamSynchronize:" + synchronizations.get() * 3 / 4 + ":46", train(failed));
-        assertEquals(1, ended.status, ended.err);
+        ChildProcess ended = process("-Dturningpoint.software.fail=cuStreamSynchronize:" + synchronizations.get() * 3 / 4 + ":46", train(failed));
+        assertEquals(1, ended.status(), ended.err());
         assertEquals(List.of("turningpoint: cuStreamSynchronize failed: CUDA_ERROR_DEVICE_UNAVAILABLE (46); cuStreamSynchronize: made to fail with CUDA_ERROR_DEVICE_UNAVAILABLE (46).",
-                "device unavailable"), ended.err.lines().toList());
+                "device unavailable"), ended.err().lines().toList());
         here("train", "--resume", failed.toString());
         for (String file : List.of("result/weights.safetensors", "checkpoints/checkpoint-000002.safetensors", "metrics.jsonl"))
             assertArrayEquals(Files.readAllBytes(whole.resolve(file)), Files.readAllBytes(failed.resolve(file)), file);
@@ -90,17 +72,17 @@ class FailedRunTest {
 
     @Test
     void aDeviceThatIsTooSmallSaysWhatToLower() throws Exception {
-        Ended ended = process(null, train(folder.resolve("small"), "--memory", "16m"));
-        assertEquals(1, ended.status, ended.err);
-        List<String> lines = ended.err.lines().toList();
+        ChildProcess ended = process(null, train(folder.resolve("small"), "--memory", "16m"));
+        assertEquals(1, ended.status(), ended.err());
+        List<String> lines = ended.err().lines().toList();
         assertTrue(lines.size() == 2 && lines.getFirst().matches("turningpoint: cuMemAlloc\\(.* for .*\\) failed: CUDA_ERROR_OUT_OF_MEMORY \\(2\\); [0-9.]+ of 1[67](\\.[0-9])? MB free\\.")
-                && lines.getLast().equals("Lower sampler.wave_memory (now unlimited) or train.micro_batch (now 4)."), ended.err);
+                && lines.getLast().equals("Lower sampler.wave_memory (now unlimited) or train.micro_batch (now 4)."), ended.err());
     }
 
     @Test
     void aPlanThatCannotBeReadIsOneLine() throws Exception {
-        Ended ended = process("-Dturningpoint.software.fail=cuMemAlloc:3", "devices");
-        assertEquals(1, ended.status, ended.err);
-        assertEquals("turningpoint: -Dturningpoint.software.fail: 'cuMemAlloc:3' is not FUNCTION:USE:CODE, as cuMemAlloc_v2:3:2, with uses counted from 1\n", ended.err);
+        ChildProcess ended = process("-Dturningpoint.software.fail=cuMemAlloc:3", "devices");
+        assertEquals(1, ended.status(), ended.err());
+        assertEquals("turningpoint: -Dturningpoint.software.fail: 'cuMemAlloc:3' is not FUNCTION:USE:CODE, as cuMemAlloc_v2:3:2, with uses counted from 1\n", ended.err());
     }
 }

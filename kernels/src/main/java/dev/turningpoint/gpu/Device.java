@@ -8,6 +8,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -86,6 +87,11 @@ public final class Device implements AutoCloseable {
     /** Whether the software GPU serves every device of this process. */
     public static boolean isSoftware() {
         return NativeLibrary.device() == DeviceKind.SOFTWARE;
+    }
+
+    /** Whether the device only counts what is allocated ({@code -Dturningpoint.software.plan=true}): nothing runs on it, and nothing needs to be read for it. */
+    public static boolean isPlanning() {
+        return isSoftware() && Boolean.getBoolean("turningpoint.software.plan");
     }
 
     /** The CUDA version that the driver serves, as 1000 * major + 10 * minor: 13000. */
@@ -211,6 +217,15 @@ public final class Device implements AutoCloseable {
     /** Bytes of all open allocations. */
     public long allocated() {
         return allocations.stream().mapToLong(DeviceMemory::bytes).sum();
+    }
+
+    /** Bytes of all open allocations by purpose, largest first. */
+    public Map<String, Long> allocatedBy() {
+        var sums = new TreeMap<String, Long>();
+        for (var memory : allocations) sums.merge(memory.purpose(), memory.bytes(), Long::sum);
+        var sorted = new LinkedHashMap<String, Long>();
+        sums.entrySet().stream().sorted(Map.Entry.<String, Long>comparingByValue().reversed()).forEach(e -> sorted.put(e.getKey(), e.getValue()));
+        return sorted;
     }
 
     /** The open allocations by purpose, largest first, one a line; empty if there are none. */

@@ -23,7 +23,6 @@ public final class Gemm implements AutoCloseable {
 
     /** Operands start at multiples of this; what our memory plans keep. */
     private static final int ALIGNMENT = 16;
-    private static final long MAX_WORKSPACE = 32L << 20;
     /** An algorithm chosen for fewer rows may be one for vectors only. */
     private static final long FEWEST_ROWS = 16;
 
@@ -71,10 +70,27 @@ public final class Gemm implements AutoCloseable {
      * @throws GpuException if cuBLASLt has no algorithm for it
      */
     public static Gemm of(Device device, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
-        return new Gemm(device, a, b, out, transA, transB, n, k, rowsPerSample, bias);
+        var own = new GemmWorkspace(device);
+        try {
+            Gemm made = of(own, a, b, out, transA, transB, n, k, rowsPerSample, bias);
+            made.resources.add(own);
+            return made;
+        } catch (RuntimeException | Error e) {
+            own.close();
+            throw e;
+        }
     }
 
-    private Gemm(Device device, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
+    /**
+     * The same with scratch that is shared.
+     *
+     * @param workspace outlives the product
+     */
+    public static Gemm of(GemmWorkspace workspace, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
+        return new Gemm(workspace, a, b, out, transA, transB, n, k, rowsPerSample, bias);
+    }
+
+    private Gemm(GemmWorkspace workspace, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
         if (a != b || a != DType.F32 && a != DType.BF16 || out != DType.F32 && out != a)
             throw new IllegalArgumentException("no product of " + a + " and " + b + " into " + out + ": both operands are f32 or both bf16, the result is of their type or f32");
         if (n <= 0 || k <= 0 || rowsPerSample <= 0) throw new IllegalArgumentException("a product of n = " + n + ", k = " + k + ", rows = " + rowsPerSample);
@@ -86,7 +102,7 @@ public final class Gemm implements AutoCloseable {
         this.n = n;
         this.k = k;
         this.bias = bias;
-        library = device.cublas();
+        library = workspace.device().cublas();
         var arena = Arena.ofAuto();
         scales = arena.allocate(ValueLayout.JAVA_FLOAT, 2);
         alpha = scales.asSlice(0, 4);
@@ -115,7 +131,7 @@ public final class Gemm implements AutoCloseable {
             result = layout(pointer, out, resultShape, n, rows, n);
 
             workspaceBytes = choose(arena, pointer);
-            workspaceAddress = workspaceBytes == 0 ? 0 : resources.add(device.allocate(workspaceBytes, "workspace of " + this)).address();
+            workspaceAddress = workspace.address(workspaceBytes);
         } catch (RuntimeException | Error e) {
             resources.closeAfter(e);
             throw e;
@@ -139,7 +155,7 @@ public final class Gemm implements AutoCloseable {
         MemorySegment preference = pointer.get(ValueLayout.ADDRESS, 0);
         try (var chosen = new Resources()) {
             chosen.add(() -> check(CublasLt.cublasLtMatmulPreferenceDestroy(preference), "cublasLtMatmulPreferenceDestroy"));
-            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(), MAX_WORKSPACE, 8);
+            prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(), GemmWorkspace.BYTES, 8);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK(), CublasLt.CUBLASLT_REDUCTION_SCHEME_NONE(), 4);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES(), ALIGNMENT, 4);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES(), ALIGNMENT, 4);

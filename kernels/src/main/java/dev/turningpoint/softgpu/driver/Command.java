@@ -151,6 +151,7 @@ final class Command implements Task {
 
     /** Runs on the stream's thread. A fault poisons the context. */
     void execute(StreamQueue.Executor self) {
+        if (Planning.drops(kind)) return;
         if (!Profile.ON || kind == Kind.GRAPH || isBookkeeping()) {
             run(self);
             return;

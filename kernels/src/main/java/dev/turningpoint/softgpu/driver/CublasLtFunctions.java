@@ -213,6 +213,7 @@ public final class CublasLtFunctions {
         Raw.putInt(count, 0);
         Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), get(d, Layout.class), 1, 0);
         algorithm(results);
+        if (Planning.ON) Raw.putLong(results + 64, Planning.GEMM_WORKSPACE);
         Raw.putInt(count, 1);
         return 0;
     }

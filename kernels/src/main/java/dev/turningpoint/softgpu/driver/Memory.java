@@ -52,6 +52,7 @@ final class Memory {
     private static long defaultLimit() {
         String set = System.getProperty("turningpoint.software.memory");
         if (set != null) return parseBytes(set);
+        if (Planning.ON) return Long.MAX_VALUE / 2;
         var system = (com.sun.management.OperatingSystemMXBean) java.lang.management.ManagementFactory.getOperatingSystemMXBean();
         return system.getTotalMemorySize() / 4 * 3;
     }
@@ -84,7 +85,7 @@ final class Memory {
         synchronized (this) {
             if (size < 0 || size > limit - used)
                 throw Code.OUT_OF_MEMORY.error(bytes + " bytes asked, " + (limit - used) + " of " + limit + " free (limit: -Dturningpoint.software.memory)");
-            address = alignedAlloc(CHECKER != null ? PAGE : huge ? HUGE : 256, size + 2 * redZone(bytes));
+            address = Planning.ON && this == DEVICE ? Planning.addresses(size) : alignedAlloc(CHECKER != null ? PAGE : huge ? HUGE : 256, size + 2 * redZone(bytes));
             if (address == 0) throw Code.OUT_OF_MEMORY.error("the system has no " + bytes + " bytes");
             used += size;
             if (CHECKER != null) {
@@ -93,7 +94,7 @@ final class Memory {
             }
             insert(address, bytes);
         }
-        if (huge && CHECKER == null) advise(address, size, MADV_HUGEPAGE);
+        if (huge && CHECKER == null && !Planning.ON) advise(address, size, MADV_HUGEPAGE);
         return address;
     }
 
@@ -111,9 +112,9 @@ final class Memory {
     private static long redZone(long bytes) { return CHECKER == null ? 0 : Math.clamp((bytes + PAGE - 1) / PAGE * PAGE, 4 * PAGE, HUGE * 8) + 256; }
 
     /** Memory that is no longer in the table goes back to the system; when it is checked, after many others, so that stale pointers are told from new ones. */
-    private static void release(long address, long bytes) {
+    private void release(long address, long bytes) {
         if (CHECKER == null) {
-            free0(address);
+            if (!Planning.ON || this != DEVICE) free0(address);
             return;
         }
         long first = (address + PAGE - 1) / PAGE * PAGE, end = (address + bytes) / PAGE * PAGE;
