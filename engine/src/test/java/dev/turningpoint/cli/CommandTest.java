@@ -52,7 +52,7 @@ class CommandTest {
     void unknownCommandsAndOptionsAreUsageErrors() {
         Outcome typo = run("trian");
         assertEquals(2, typo.status());
-        assertTrue(typo.err().contains("Did you mean: turningpoint train"), typo.err());
+        assertTrue(typo.err().contains("Did you mean: ") && typo.err().contains("turningpoint train"), typo.err());
         Outcome option = run("train", "--sed", "1");
         assertEquals(2, option.status());
         assertTrue(option.err().startsWith("turningpoint: Unknown option"), option.err());
