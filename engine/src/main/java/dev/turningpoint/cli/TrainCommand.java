@@ -60,7 +60,7 @@ final class TrainCommand implements Callable<Integer> {
             try (Trainer trainer = new Trainer(device, config, rewards, prompts, folder.checkpoints())) {
                 boolean goesOn = resume != null && trainer.resume();
                 folder.create().writeConfig(config.toYaml());
-                lines.println((goesOn ? "going on after iteration " + trainer.iteration() : "training") + " on " + device.name() + ", into " + folder.path());
+                lines.println((goesOn ? "going on after iteration " + trainer.iteration() : "training") + " on " + device.name() + " (" + InspectCommand.size(device.allocated()) + " of its memory), into " + folder.path());
                 lines.flush();
                 Trainer.Outcome outcome;
                 try (var report = new RunReport(folder, new ProgressLine(lines, ProgressLine.onTerminal(), "train"))) {

@@ -30,6 +30,9 @@ import java.util.function.BooleanSupplier;
  * that overlapping changes time and nothing else. What is trained on is scored on all branches, what is held out on the trajectories themselves.
  */
 final class RolloutRewards implements AutoCloseable {
+    /** Bytes of the images that wait for their rewards, most, unless two parts have more. */
+    private static final long IMAGES = 2L << 30;
+
     private final WavefrontSampler sampler;
     private final Pipeline pipeline;
     private final RewardMix mix;
@@ -69,11 +72,12 @@ final class RolloutRewards implements AutoCloseable {
         this.stop = stop;
         shownCount = shown;
         done = new Event[(trajectories + sampler.capacity() - 1) / sampler.capacity()];
-        images = new HostMemory[Math.min(done.length, 2)];   // one is scored while the other is filled
+        long part = imageBytes() * sampler.capacity() * sampler.branches();
+        images = new HostMemory[(int) Math.min(done.length, Math.max(2, IMAGES / part))];   // at least one is scored while another is filled
         try {
             latents = resources.add(HostMemory.allocate(DType.F32.bytes((long) trajectories * sampler.branches() * pipeline.network().latentSize())));
             for (int i = 0; i < images.length; i++) {
-                images[i] = resources.add(HostMemory.allocate(imageBytes() * sampler.capacity() * sampler.branches()));
+                images[i] = resources.add(HostMemory.allocate(part));
             }
             this.shown = resources.add(HostMemory.allocate(imageBytes() * Math.max(1, shown)));
             for (int i = 0; i < done.length; i++) {

@@ -157,7 +157,8 @@ final class PublishedSizes {
                     for (float[] values : model.tensors(model.trained().gradients(), stream).values()) for (float v : values) largest = Math.max(largest, Math.abs(v));
                     System.out.printf("largest gradient %.3g%n", largest);
                 }
-                System.out.println(device.outstanding());
+                device.allocatedBy().forEach((purpose, bytes) -> System.out.printf("%,18d  %s%n", bytes, purpose));
+                System.out.printf("%,18d  bytes on the device%n", device.allocated());
             }
         }
     }
