@@ -578,16 +578,9 @@ public final class DriverFunctions {
         if (magic == 0x464c457f || magic == 0xba55ed50) throw Code.NO_BINARY_FOR_GPU.error("a cubin or fatbin: the software GPU reads PTX text");
         if (Function.COMPILES) KernelCompiler.prepare();
         String text = Raw.getString(image);
-        PtxModule ptx;
+        LoadedModule module;
         try {
-            String name = "module" + MODULES.incrementAndGet();
-            PtxHeader header = PtxHeader.of(name, text);
-            if (header.version() > DeviceProperties.PTX_VERSION)
-                throw Code.UNSUPPORTED_PTX_VERSION.error("PTX version " + header.version() / 10 + "." + header.version() % 10 + ", this driver reads up to " + DeviceProperties.PTX_VERSION / 10 + "." + DeviceProperties.PTX_VERSION % 10);
-            if (header.architecture() == 0 || header.architecture() > DeviceProperties.ARCHITECTURE)
-                throw new PtxException(name, 1, "compiled for " + header.target() + ", the device is sm_" + DeviceProperties.ARCHITECTURE);
-            ptx = PtxParser.parse(name, text);
-            for (var kernel : ptx.kernels().values()) requireAssembles(name, kernel);
+            module = LoadedModule.load(text, () -> parse("module" + MODULES.incrementAndGet(), text));
         } catch (PtxException e) {
             if (errorLog != 0) {
                 int written = Raw.putString(errorLog, errorSize, e.getMessage());
@@ -599,8 +592,20 @@ public final class DriverFunctions {
         if (infoSizeAt >= 0) Raw.putLong(values + 8L * infoSizeAt, 0);
         if (errorLog != 0 && errorSize > 0) Raw.putString(errorLog, errorSize, "");
         if (errorSizeAt >= 0) Raw.putLong(values + 8L * errorSizeAt, 0);
-        Raw.putLong(out, Handles.add(new LoadedModule(ptx)));
+        Raw.putLong(out, Handles.add(module));
         return 0;
+    }
+
+    /** @throws PtxException if this device cannot run it, or ptxas would refuse it */
+    private static PtxModule parse(String name, String text) {
+        PtxHeader header = PtxHeader.of(name, text);
+        if (header.version() > DeviceProperties.PTX_VERSION)
+            throw Code.UNSUPPORTED_PTX_VERSION.error("PTX version " + header.version() / 10 + "." + header.version() % 10 + ", this driver reads up to " + DeviceProperties.PTX_VERSION / 10 + "." + DeviceProperties.PTX_VERSION % 10);
+        if (header.architecture() == 0 || header.architecture() > DeviceProperties.ARCHITECTURE)
+            throw new PtxException(name, 1, "compiled for " + header.target() + ", the device is sm_" + DeviceProperties.ARCHITECTURE);
+        PtxModule ptx = PtxParser.parse(name, text);
+        for (var kernel : ptx.kernels().values()) requireAssembles(name, kernel);
+        return ptx;
     }
 
     /** What ptxas refuses although it can be read. */

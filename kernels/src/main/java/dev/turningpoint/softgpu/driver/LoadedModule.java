@@ -6,6 +6,8 @@ import dev.turningpoint.softgpu.ptx.PtxModule;
 import java.lang.foreign.Arena;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
 
 /** A module as {@code cuModuleLoadDataEx} made it; its variables and its compiled kernels live while it is loaded. */
 final class LoadedModule {
@@ -15,7 +17,22 @@ final class LoadedModule {
     private final Map<String, Function> functions = new HashMap<>();
     private final java.util.List<Long> registered = new java.util.ArrayList<>();
 
-    LoadedModule(PtxModule ptx) {
+    /** Texts of the modules that are loaded, and how many those are of each: a text is read once, whoever loads it meanwhile waits for that. */
+    private static final Map<String, Text> TEXTS = new ConcurrentHashMap<>();
+
+    private record Text(PtxModule parsed, int modules) {}
+
+    /** @param parse what makes a module of the text, if none of it is loaded */
+    static LoadedModule load(String text, Supplier<PtxModule> parse) {
+        var ptx = new PtxModule[1];
+        TEXTS.compute(text, (t, known) -> {
+            ptx[0] = known == null ? parse.get() : known.parsed.again();
+            return known == null ? new Text(ptx[0], 1) : new Text(known.parsed, known.modules + 1);
+        });
+        return new LoadedModule(ptx[0]);
+    }
+
+    private LoadedModule(PtxModule ptx) {
         this.ptx = ptx;
         for (String name : ptx.variables().keySet()) {
             var memory = ptx.global(name);
@@ -41,6 +58,7 @@ final class LoadedModule {
         for (long address : registered) Memory.VARIABLES.unregister(address);
         registered.clear();
         freeCode();
+        TEXTS.computeIfPresent(ptx.text(), (_, t) -> t.modules == 1 ? null : new Text(t.parsed, t.modules - 1));
     }
 
     boolean isLoaded() { return code.scope().isAlive(); }

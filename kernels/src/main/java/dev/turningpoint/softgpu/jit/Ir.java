@@ -1,5 +1,6 @@
 package dev.turningpoint.softgpu.jit;
 
+import java.util.HexFormat;
 import java.util.TreeSet;
 import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
@@ -8,6 +9,7 @@ import java.util.function.IntUnaryOperator;
 final class Ir {
     static final int LANES = 32;
     static final String MASK = "<32 x i1>";
+    private static final HexFormat HEX = HexFormat.of().withUpperCase();
 
     private StringBuilder out = new StringBuilder(1 << 16);
     private final TreeSet<String> declarations = new TreeSet<>();
@@ -98,16 +100,16 @@ final class Ir {
     }
 
     static String real(String type, double v) {
-        if (type.equals("double")) return "0x" + String.format("%016X", Double.doubleToRawLongBits(v));
-        if (type.equals("float")) return "0x" + String.format("%016X", Double.doubleToRawLongBits((double) (float) v));
+        if (type.equals("double")) return "0x" + HEX.toHexDigits(Double.doubleToRawLongBits(v));
+        if (type.equals("float")) return "0x" + HEX.toHexDigits(Double.doubleToRawLongBits((double) (float) v));
         throw new IllegalArgumentException(type);
     }
 
     /** A literal of that type with the given bits. */
     static String bits(String type, long bits) {
         return switch (type) {
-            case "double" -> "0x" + String.format("%016X", bits);
-            case "float" -> "0x" + String.format("%016X", Double.doubleToRawLongBits((double) Float.intBitsToFloat((int) bits)));
+            case "double" -> "0x" + HEX.toHexDigits(bits);
+            case "float" -> "0x" + HEX.toHexDigits(Double.doubleToRawLongBits((double) Float.intBitsToFloat((int) bits)));
             default -> integer(type, bits);
         };
     }

@@ -70,8 +70,11 @@ final class KernelEmitter {
     /** A place to go on from after a barrier. */
     private record Resume(String label, boolean masked) {}
 
-    /** Matrix products of a kernel that are written out where the processor has the registers for it: each takes LLVM several milliseconds. */
-    private static final int MOST_WRITTEN_OUT = 50;
+    /**
+     * Matrix products of a kernel that are written out where the processor has the registers for it. A kernel of a few is a fifth faster so; one of 24 to 48
+     * is 6 to 18 per cent slower than with functions, and takes LLVM twice as long.
+     */
+    private static final int MOST_WRITTEN_OUT = 20;
 
     /** {@code @tp_masked} returns this plus b where all lanes go on with block b. */
     private static final int TOGETHER = 1 << 20;

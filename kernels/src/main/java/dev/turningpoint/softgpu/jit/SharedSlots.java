@@ -22,6 +22,9 @@ final class SharedSlots {
     /** The place of each of these registers, counted from 0; -1 for the others. */
     static int[] assign(KernelAnalysis analysis, BitSet members) {
         int n = analysis.kernel().registers().size();
+        int[] place = new int[n];
+        Arrays.fill(place, -1);
+        if (members.isEmpty()) return place;
         BitSet[] apart = new BitSet[n];
         List<List<Integer>> kin = new ArrayList<>();
         for (int r = 0; r < n; r++) { apart[r] = new BitSet(); kin.add(new ArrayList<>()); }
@@ -51,8 +54,6 @@ final class SharedSlots {
         for (int r = members.nextSetBit(0); r >= 0; r = members.nextSetBit(r + 1)) order.add(r);
         for (int d = members.nextSetBit(0); d >= 0; d = members.nextSetBit(d + 1))
             for (int o = apart[d].nextSetBit(0); o >= 0; o = apart[d].nextSetBit(o + 1)) apart[o].set(d);
-        int[] place = new int[n];
-        Arrays.fill(place, -1);
         for (int r : order) {
             var taken = new BitSet();
             for (int o = apart[r].nextSetBit(0); o >= 0; o = apart[r].nextSetBit(o + 1)) if (place[o] >= 0) taken.set(place[o]);

@@ -13,7 +13,7 @@ public final class PtxModule {
     private final String name;
     private final String text;
     private final Map<String, PtxKernel> kernels;
-    private final Map<String, PtxVariable> variables;
+    private final Map<String, PtxVariable> variables, functions;
     private final String variableText;
     private final long dataBytes;
     private final MemorySegment data;
@@ -24,6 +24,7 @@ public final class PtxModule {
         this.text = text;
         this.kernels = Map.copyOf(kernels);
         this.variables = Map.copyOf(variables);
+        this.functions = Map.copyOf(functions);
         this.variableText = variableText;
         this.dataBytes = dataBytes;
         this.data = Arena.ofAuto().allocate(Math.max(64, (dataBytes + 63) / 64 * 64), 256);
@@ -37,6 +38,9 @@ public final class PtxModule {
             }
         }
     }
+
+    /** Another module of the same text, whose kernels are these: its variables are its own, and as the text has them. */
+    public PtxModule again() { return new PtxModule(name, text, kernels, variables, functions, variableText, dataBytes); }
 
     public String name() { return name; }
     /** The whole text as loaded. */
