@@ -54,6 +54,10 @@ record Case(String title, KernelCase kernels, Kind kind, Peer peer, String reaso
         return kernels.size() == Size.DRAM;
     }
 
+    Subject subject() {
+        return new Subject(title, kernels.name(), shape(), kernels.compulsoryBytes(), 0, kind.goal, boundByBandwidth(), reason);
+    }
+
     String shape() {
         return kernels.dimensions().entrySet().stream().map(d -> d.getKey() + " " + d.getValue()).collect(Collectors.joining(", "));
     }

@@ -7,9 +7,10 @@ import dev.turningpoint.kernels.cases.Launchers;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Predicate;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
@@ -35,36 +36,45 @@ final class Comparison {
         this.rounds = rounds;
     }
 
-    /** Arguments: threads, rounds, file for the section of the report, words of which a case's title or name must contain one (none: all cases). */
+    /** Arguments: threads, rounds, file for the section of the report, file for its figures, words of which a case's title or name must contain one (none: all cases). */
     public static void main(String[] args) throws Exception {
         int threads = Integer.parseInt(args[0]), rounds = Integer.parseInt(args[1]);
-        var section = Path.of(args[2]);
-        var words = List.of(args).subList(3, args.length);
-        var cases = PeerComparison.cases().stream().filter(c -> words.isEmpty() || words.stream().anyMatch(w -> c.title().contains(w) || c.kernels().name().contains(w))).toList();
+        Path section = Path.of(args[2]), figures = Path.of(args[3]);
+        var words = List.of(args).subList(4, args.length);
+        Predicate<Subject> wanted = s -> words.isEmpty() || words.stream().anyMatch(w -> s.title().contains(w) || s.name().contains(w));
+        var cases = PeerComparison.cases().stream().filter(c -> wanted.test(c.subject())).toList();
+        var works = PeerComparison.works().stream().filter(w -> wanted.test(w.subject())).toList();
         torch.set_num_threads(threads);
         torch.manual_seed(7);
         boolean met;
         try (var inference = new NoGradGuard(); var device = Device.open(); var stream = device.newStream(); var launchers = new Launchers(device)) {
-            met = new Comparison(device, stream, launchers, Clock.of(threads), rounds).run(cases, threads, section);
+            met = new Comparison(device, stream, launchers, Clock.of(threads), rounds).run(works, cases, threads, section, figures);
         }
         System.exit(met ? 0 : 1);
     }
 
-    private boolean run(List<Case> cases, int threads, Path section) throws Exception {
+    private boolean run(List<Work.Offer> works, List<Case> cases, int threads, Path section, Path figures) throws Exception {
         var text = new StringBuilder();
         double load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
         var triad = Triad.measure(device, stream, clock, threads, rounds);
         text.append(String.format(Locale.ROOT, "%n## %s%n%nMeasured in %s; load of the machine at the start: %.1f on %d processors. Triad: %s.%n%n", threads == 1 ? "One thread" : threads + " threads",
                 clock.name(), load, Runtime.getRuntime().availableProcessors(), triad)).append(Row.HEADER);
         System.out.print(text);
-        int missed = 0;
-        for (Case c : cases) {
-            var row = measure(c, triad);
-            if (!row.met()) missed++;
-            text.append(row);
-            System.out.print(row);
+        var rows = new ArrayList<Row>();
+        for (Work.Offer w : works) {
+            try (var scope = new PointerScope(); Work work = w.work().on(device, stream)) {
+                rows.add(time(w.subject(), work::ours, () -> Torch.scoped(work::peer), work.error(), triad));
+            }
+            System.out.print(rows.getLast());
         }
-        Files.writeString(section, text.append(String.format("%n%d of %d cases reach their goals.%n", cases.size() - missed, cases.size())));
+        for (Case c : cases) {
+            rows.add(measure(c, triad));
+            System.out.print(rows.getLast());
+        }
+        long missed = rows.stream().filter(r -> !r.met()).count();
+        rows.forEach(text::append);
+        Files.writeString(section, text.append(String.format("%n%d of %d cases reach their goals.%n", rows.size() - missed, rows.size())));
+        Figures.write(figures, threads, triad.best(), rows);
         return missed == 0;
     }
 
@@ -72,17 +82,19 @@ final class Comparison {
         try (var scope = new PointerScope(); var in = new Inputs(c.kernels(), launchers, stream)) {
             Eager peer = c.peer().on(in);
             double error = agreement(c, in, peer);
-            Runnable ours = in::launch, finished = stream::synchronize, theirs = () -> Torch.scoped(peer::call), nothing = () -> {};
-            int ourCalls = clock.callsOf(ours, finished, ROUND_NANOS), theirCalls = clock.callsOf(theirs, nothing, ROUND_NANOS);
-            double[] a = new double[rounds], b = new double[rounds];
-            for (int i = 0; i < rounds; i++) {  // interleaved, so that both meet the same machine
-                a[i] = clock.each(ours, ourCalls, finished);
-                b[i] = clock.each(theirs, theirCalls, nothing);
-            }
-            Arrays.sort(a);
-            Arrays.sort(b);
-            return new Row(c, a[rounds / 2], b[rounds / 2], error, triad.best());
+            return time(c.subject(), in::launch, () -> Torch.scoped(peer::call), error, triad);
         }
+    }
+
+    private Row time(Subject subject, Runnable ours, Runnable theirs, double error, Triad triad) {
+        Runnable finished = stream::synchronize, nothing = () -> {};
+        int ourCalls = clock.callsOf(ours, finished, ROUND_NANOS), theirCalls = clock.callsOf(theirs, nothing, ROUND_NANOS);
+        double[] a = new double[rounds], b = new double[rounds];
+        for (int i = 0; i < rounds; i++) {  // interleaved, so that both meet the same machine
+            a[i] = clock.each(ours, ourCalls, finished);
+            b[i] = clock.each(theirs, theirCalls, nothing);
+        }
+        return new Row(subject, a, b, error, triad.best());
     }
 
     /** Runs each side once and compares: the largest difference relative to the largest value of an array. */

@@ -1,7 +1,9 @@
 package dev.turningpoint.bench;
 
 import dev.turningpoint.gpu.Device;
+import dev.turningpoint.weights.AtomicFile;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,10 +17,11 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /**
- * Every kernel on the software GPU against PyTorch eager on as many threads, same inputs, same process, rounds interleaved, and against the bandwidth of a triad
+ * Training of the glyph model, its parts, matrix products and every kernel on the software GPU against PyTorch eager on as many threads, same inputs, same process, rounds interleaved, and against the bandwidth of a triad
  * measured in the same run. Outputs are compared before anything is timed. Exits with 1 if a goal is missed.
  */
-@Command(name = "PeerComparison", mixinStandardHelpOptions = true, description = "Compares our kernels on the software GPU with PyTorch eager.")
+@Command(name = "bench", mixinStandardHelpOptions = true, sortOptions = false,
+        description = "Compares training of the glyph model, its parts, matrix products and every kernel, on the software GPU, with PyTorch eager in the same process.")
 public final class PeerComparison implements Callable<Integer> {
 
     @Option(names = "--threads", split = ",", defaultValue = "1,2", description = "Threads of both sides, a run for each (default: ${DEFAULT-VALUE}).")
@@ -27,8 +30,14 @@ public final class PeerComparison implements Callable<Integer> {
     @Option(names = "--rounds", defaultValue = "7", description = "Interleaved rounds of which the median counts (default: ${DEFAULT-VALUE}).")
     private int rounds;
 
-    @Option(names = "--results", defaultValue = "bench/results", description = "Folder of the report, which is written where all cases are run (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--results", defaultValue = "${sys:turningpoint.home:-.}/bench/results", description = "Folder of the report, which is written where all cases are run (default: ${DEFAULT-VALUE}).")
     private Path results;
+
+    @Option(names = "--json", paramLabel = "FILE", description = "Write the figures to this file too.")
+    private Path json;
+
+    @Option(names = "--against", paramLabel = "FILE", description = "Figures of an earlier run: exit with 1 if a ratio to the peer is now lower by more than 10 %% in every round, and for no other reason.")
+    private Path against;
 
     @Parameters(arity = "0..*", paramLabel = "WORD", description = "Run the cases whose title or name contains one of these, and write no report.")
     private List<String> words = List.of();
@@ -52,29 +61,59 @@ public final class PeerComparison implements Callable<Integer> {
         return cases;
     }
 
-    @Override
-    public Integer call() throws Exception {
-        var sections = new StringBuilder();
-        boolean met = true;
-        for (int t : threads) {
-            var section = Files.createTempFile("comparison", ".md");
-            try {
-                int exit = run(t, section);
-                if (exit > 1) throw new IllegalStateException("the comparison with " + t + " threads ended with " + exit);
-                met &= exit == 0;
-                sections.append(Files.readString(section));
-            } finally {
-                Files.delete(section);
-            }
-        }
-        if (words.isEmpty()) write(sections);
-        return met ? 0 : 1;
+    /** What is made of the kernels. */
+    static List<Work.Offer> works() {
+        var works = new ArrayList<Work.Offer>();
+        works.addAll(GlyphWork.offers());
+        works.addAll(ProductWork.offers());
+        return works;
     }
 
-    private int run(int t, Path section) throws IOException, InterruptedException {
+    @Override
+    public Integer call() throws Exception {
+        if (against != null && !Files.isRegularFile(against)) {
+            System.err.println("turningpoint bench: --against " + against + ": there is no such file");
+            return 2;
+        }
+        var sections = new StringBuilder();
+        var figures = new ArrayList<Path>();
+        boolean met = true;
+        Path folder = Files.createTempDirectory("comparison");
+        try {
+            for (int t : threads) {
+                Path section = folder.resolve(t + ".md");
+                figures.add(folder.resolve(t + ".json"));
+                int exit = run(t, section, figures.getLast());
+                if (exit > 1) {
+                    System.err.println("turningpoint bench: the comparison with " + t + (t == 1 ? " thread" : " threads") + " ended with " + exit);
+                    return exit;
+                }
+                met &= exit == 0;
+                sections.append(Files.readString(section));
+            }
+            byte[] all = Figures.joined(figures);
+            if (json != null) AtomicFile.write(json, all);
+            if (words.isEmpty()) write(sections, all);
+            if (against == null) return met ? 0 : 1;
+            List<String> slower = Figures.regressions(against, all);
+            slower.forEach(System.out::println);
+            System.out.println(slower.isEmpty() ? "nothing is slower than in " + against : slower.size() + " cases are slower than in " + against);
+            return slower.isEmpty() ? 0 : 1;
+        } catch (IllegalArgumentException e) {
+            System.err.println("turningpoint bench: " + e.getMessage());
+            return 2;
+        } finally {
+            try (var files = Files.list(folder)) {
+                for (Path f : files.toList()) Files.delete(f);
+            }
+            Files.delete(folder);
+        }
+    }
+
+    private int run(int t, Path section, Path figures) throws IOException, InterruptedException {
         var command = new ArrayList<>(List.of(ProcessHandle.current().info().command().orElse("java"), "-cp", System.getProperty("java.class.path"), "--enable-native-access=ALL-UNNAMED", "-Xmx2g",
                 "-Dorg.lwjgl.system.memoryBackend=ffm", "-Dorg.bytedeco.javacpp.maxBytes=0", "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0", "-Dturningpoint.device=software",
-                "-Dturningpoint.software.threads=" + t, Comparison.class.getName(), String.valueOf(t), String.valueOf(rounds), section.toString()));
+                "-Dturningpoint.software.threads=" + t, Comparison.class.getName(), String.valueOf(t), String.valueOf(rounds), section.toString(), figures.toString()));
         command.addAll(words);
         var process = new ProcessBuilder(command).inheritIO();
         process.environment().put("OPENBLAS_NUM_THREADS", String.valueOf(t));
@@ -84,23 +123,26 @@ public final class PeerComparison implements Callable<Integer> {
         return running.waitFor();
     }
 
-    private void write(StringBuilder sections) throws IOException {
+    private void write(StringBuilder sections, byte[] figures) throws IOException {
         System.setProperty("turningpoint.device", "software");
         String device;
         try (var d = Device.open()) {
             device = d.name();
         }
         Files.createDirectories(results);
-        var file = results.resolve(device.replaceAll("[^A-Za-z0-9]+", "-").replaceAll("^-|-$", "").toLowerCase(Locale.ROOT) + ".md");
-        Files.writeString(file, """
+        String name = device.replaceAll("[^A-Za-z0-9]+", "-").replaceAll("^-|-$", "").toLowerCase(Locale.ROOT);
+        Path file = results.resolve(name + ".md");
+        AtomicFile.write(results.resolve(name + ".json"), figures);
+        AtomicFile.write(file, """
                 # %s against PyTorch eager
 
-                Written by `dev.turningpoint.bench.PeerComparison` (see `bench/README.md`): same inputs, same process, the median of %d interleaved rounds of about 100 ms on each
+                Written by `./turningpoint bench` (see `bench/README.md`): same inputs, same process, the median of %d interleaved rounds of about 100 ms on each
                 side. MB are the least that must move (each input read once, each output written once); GB/s is that over our time, and its share of the triad is shown for
                 cases whose arrays are beyond the caches. Difference: the largest of the two sides' results, relative to the largest value; empty where each side draws its own noise.
+                The interval of a ratio is the least and the largest of its rounds.
                 Peer: libtorch %s; CPU: %s; JDK %s.
                 %s""".formatted(device, rounds, torch.class.getPackage().getImplementationVersion() == null ? "of org.bytedeco:pytorch" : torch.class.getPackage().getImplementationVersion(),
-                cpu(), Runtime.version(), sections));
+                cpu(), Runtime.version(), sections).getBytes(StandardCharsets.UTF_8));
         System.out.println("wrote " + file);
     }
 

@@ -34,6 +34,7 @@ import picocli.CommandLine;
         synopsisSubcommandLabel = "COMMAND",
         subcommands = {TrainCommand.class, CompareCommand.class, PretrainCommand.class, SampleCommand.class, PlanCommand.class, ConvertCommand.class, MergeCommand.class, InspectCommand.class, VerifyCommand.class, CheckCommand.class, SelftestCommand.class, DevicesCommand.class, ProfileCommand.class,
             CommandLine.HelpCommand.class},
+        footer = {"", "./turningpoint bench compares all of it with PyTorch; bench/README.md tells more."},
         exitCodeListHeading = "%nExit status:%n",
         exitCodeList = {" 0:done", " 1:it failed, or a check found an error beyond its tolerance; one line on stderr says what",
             " 2:the command line or the configuration is wrong", "70:a defect of turningpoint itself; --stacktrace shows where", "130, 143:ended by SIGINT, SIGTERM"})

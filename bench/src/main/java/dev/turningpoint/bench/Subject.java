@@ -1,0 +1,15 @@
+package dev.turningpoint.bench;
+
+/**
+ * What a row of the report is about.
+ *
+ * @param title   what it is
+ * @param name    of the case
+ * @param shape   sizes, for people
+ * @param bytes   that must move at least; 0 where nobody counts them
+ * @param flops   of the products in it; 0 where nobody counts them
+ * @param goal    how many times as fast as the peer it is to be; 0 for none
+ * @param inMemory whether its bandwidth is held against the triad's
+ * @param reason  why the goal is out of reach, for the report where it is missed; empty if nothing is known to be in its way
+ */
+record Subject(String title, String name, String shape, double bytes, double flops, double goal, boolean inMemory, String reason) {}
