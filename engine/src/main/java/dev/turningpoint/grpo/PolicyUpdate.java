@@ -14,6 +14,7 @@ import dev.turningpoint.tensor.Tensor;
 import dev.turningpoint.tensor.Workspace;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 
 /**
  * Accumulates the gradient of one update: every row (a trajectory at a step) counts the same, in micro-batches of any size. A row's log-probability has the bits
@@ -44,6 +45,24 @@ public final class PolicyUpdate implements AutoCloseable {
     private final Workspace memory = new Workspace("one micro-batch of the policy update");
     private final Tensor before, after, mean, velocity, reference, gradient, table, rowBefore, rowAfter, rowStep, sigma, condition, oldLogProb, advantage, stats;
     private final HostMemory staging;
+    private final Staged staged;
+
+    /** Host memory of what an update's rows are, each as large as its tensor. */
+    private record Staged(MemorySegment before, MemorySegment after, MemorySegment step, MemorySegment oldLogProb, MemorySegment advantage, MemorySegment sigma, MemorySegment words) {
+        static Staged in(HostMemory memory, Tensor... of) {
+            var parts = new MemorySegment[of.length];
+            long at = 0;
+            for (int i = 0; i < of.length; i++) {
+                parts[i] = memory.segment().asSlice(at, of[i].bytes());
+                at += roomFor(of[i]);
+            }
+            return new Staged(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6]);
+        }
+
+        static long roomFor(Tensor t) {
+            return (t.bytes() + 63) / 64 * 64;
+        }
+    }
 
     /**
      * @param microBatch rows of one forward; with guidance each takes two rows of the model's batch
@@ -81,7 +100,9 @@ public final class PolicyUpdate implements AutoCloseable {
         advantage = memory.tensor("advantage of each row", DType.F64, maxRows);
         stats = memory.tensor("statistics", DType.F64, maxRows, GrpoKernels.STATS);
         try {
-            staging = resources.add(HostMemory.allocate(Math.max(Math.max(stats.bytes(), condition.bytes()), Math.max(table.bytes(), store.logProbs().bytes()))));
+            staging = resources.add(HostMemory.allocate(Math.max(stats.bytes(), Math.max(table.bytes(), store.logProbs().bytes()))));
+            Tensor[] rows = {rowBefore, rowAfter, rowStep, oldLogProb, advantage, sigma, condition};
+            staged = Staged.in(resources.add(HostMemory.allocate(Arrays.stream(rows).mapToLong(Staged::roomFor).sum())), rows);
             resources.add(memory.allocate(device));
             try (Stream stream = device.newStream()) {
                 MemorySegment.copy(steps.floats(), 0, staging.segment(), ValueLayout.JAVA_FLOAT, 0, steps.rows() * SamplerKernels.STEP_FLOATS);
@@ -158,39 +179,27 @@ public final class PolicyUpdate implements AutoCloseable {
     /** Row r is step r / trajectories of trajectory r % trajectories: neighbours share their sigma. Conditional rows of a micro-batch come before its unconditional ones. */
     private void stage(Stream stream, int[] trajectories, int[] conditions, float[] recorded, double[] advantages) {
         int window = store.window(), count = trajectories.length, rows = count * window, tokens = model.conditionTokens();
-        var sources = new int[rows];
-        var targets = new int[rows];
-        var stepRows = new int[rows];
-        var old = new float[rows];
-        var chosen = new double[rows];
-        var sigmas = new float[passes * rows];
-        var words = new int[passes * rows * tokens];
+        staged.words.fill((byte) 0);                                             // the unconditional pass keeps zeros
         for (int r = 0; r < rows; r++) {
             int step = r / count, trajectory = trajectories[r % count], i = store.windowStart(trajectory) + step, part = r / microBatch * microBatch, partRows = Math.min(microBatch, rows - part);
-            sources[r] = store.row(step, trajectory);
-            targets[r] = store.row(step + 1, trajectory);
-            stepRows[r] = steps.trajectoryRow(i);
-            old[r] = recorded[store.row(step, trajectory)];
-            chosen[r] = advantages[trajectory * window + step];
+            staged.before.setAtIndex(ValueLayout.JAVA_INT, r, store.row(step, trajectory));
+            staged.after.setAtIndex(ValueLayout.JAVA_INT, r, store.row(step + 1, trajectory));
+            staged.step.setAtIndex(ValueLayout.JAVA_INT, r, steps.trajectoryRow(i));
+            staged.oldLogProb.setAtIndex(ValueLayout.JAVA_FLOAT, r, recorded[store.row(step, trajectory)]);
+            staged.advantage.setAtIndex(ValueLayout.JAVA_DOUBLE, r, advantages[trajectory * window + step]);
             int at = passes * part + (r - part);
             for (int pass = 0; pass < passes; pass++) {
-                sigmas[at + pass * partRows] = (float) steps.schedule().sigma(i);
+                staged.sigma.setAtIndex(ValueLayout.JAVA_FLOAT, at + pass * partRows, (float) steps.schedule().sigma(i));
             }
-            System.arraycopy(conditions, trajectory * tokens, words, at * tokens, tokens);   // the unconditional pass keeps zeros
+            MemorySegment.copy(conditions, trajectory * tokens, staged.words, ValueLayout.JAVA_INT, 4L * at * tokens, tokens);
         }
-        upload(stream, rowBefore, MemorySegment.ofArray(sources));
-        upload(stream, rowAfter, MemorySegment.ofArray(targets));
-        upload(stream, rowStep, MemorySegment.ofArray(stepRows));
-        upload(stream, oldLogProb, MemorySegment.ofArray(old));
-        upload(stream, advantage, MemorySegment.ofArray(chosen));
-        upload(stream, sigma, MemorySegment.ofArray(sigmas));
-        upload(stream, condition, MemorySegment.ofArray(words));
-    }
-
-    private void upload(Stream stream, Tensor target, MemorySegment heap) {
-        MemorySegment host = staging.segment().asSlice(0, heap.byteSize());
-        host.copyFrom(heap);
-        stream.copyToDevice(target.address(), host);
+        rowBefore.copyFrom(staged.before, stream);
+        rowAfter.copyFrom(staged.after, stream);
+        rowStep.copyFrom(staged.step, stream);
+        oldLogProb.copyFrom(staged.oldLogProb, stream);
+        advantage.copyFrom(staged.advantage, stream);
+        sigma.copyFrom(staged.sigma, stream);
+        condition.copyFrom(staged.words, stream);
         stream.synchronize();
     }
 

@@ -146,7 +146,8 @@ public final class WavefrontSampler implements AutoCloseable {
             for (to = from + 1; to < batch && steps.windowStart(trajectories[to]) == start; ) {
                 to++;
             }
-            wave(stream, Arrays.copyOfRange(conditions, from * tokens, to * tokens), Arrays.copyOfRange(trajectories, from, to), start, seed, store, first + from);
+            boolean all = to - from == batch;
+            wave(stream, all ? conditions : Arrays.copyOfRange(conditions, from * tokens, to * tokens), all ? trajectories : Arrays.copyOfRange(trajectories, from, to), start, seed, store, first + from);
             for (int branch = 0; collected != null && branch < branches; branch++) {
                 stream.copyOnDevice(collected.address(((long) branch * batch + from) * n), wave.address((long) branch * (to - from) * n), DType.F32.bytes((long) (to - from) * n));
             }
