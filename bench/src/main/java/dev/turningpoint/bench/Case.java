@@ -1,5 +1,6 @@
 package dev.turningpoint.bench;
 
+import dev.turningpoint.gpu.DType;
 import dev.turningpoint.kernels.cases.KernelCase;
 import dev.turningpoint.kernels.cases.KernelCases;
 import dev.turningpoint.kernels.cases.Size;
@@ -55,7 +56,16 @@ record Case(String title, KernelCase kernels, Kind kind, Peer peer, String reaso
     }
 
     Subject subject() {
-        return new Subject(title, kernels.name(), shape(), kernels.compulsoryBytes(), 0, kind.goal, boundByBandwidth(), reason);
+        return new Subject(title, kernels.name(), shape(), kernels.compulsoryBytes(), flops(), flops() == 0 ? null : DType.BF16, kind.goal, boundByBandwidth(), reason);
+    }
+
+    /** Of attention: two products forward, five backward, by dot products in either storage type. */
+    private double flops() {
+        boolean backward = kind == Kind.ATTENTION_BACKWARD;
+        if (kind != Kind.ATTENTION_FORWARD && !backward) return 0;
+        var d = kernels.dimensions();
+        double queries = kernels.name().contains("image_only") ? d.get("tokensA") : d.get("tokens");
+        return (backward ? 10. : 4.) * d.get("batch") * d.get("heads") * queries * d.get("tokens") * d.get("headDim");
     }
 
     String shape() {

@@ -57,18 +57,19 @@ final class Comparison {
         var text = new StringBuilder();
         double load = ManagementFactory.getOperatingSystemMXBean().getSystemLoadAverage();
         var triad = Triad.measure(device, stream, clock, threads, rounds);
-        text.append(String.format(Locale.ROOT, "%n## %s%n%nMeasured in %s; load of the machine at the start: %.1f on %d processors. Triad: %s.%n%n", threads == 1 ? "One thread" : threads + " threads",
-                clock.name(), load, Runtime.getRuntime().availableProcessors(), triad)).append(Row.HEADER);
+        var peak = Peak.measure(device, stream, clock, Math.max(rounds, 3));
+        text.append(String.format(Locale.ROOT, "%n## %s%n%nMeasured in %s; load of the machine at the start: %.1f on %d processors. Triad: %s. Products: %s.%n%n", threads == 1 ? "One thread" : threads + " threads",
+                clock.name(), load, Runtime.getRuntime().availableProcessors(), triad, peak)).append(Row.HEADER);
         System.out.print(text);
         var rows = new ArrayList<Row>();
         for (Work.Offer w : works) {
             try (var scope = new PointerScope(); Work work = w.work().on(device, stream)) {
-                rows.add(time(w.subject(), work::ours, () -> Torch.scoped(work::peer), work.error(), triad));
+                rows.add(time(w.subject(), work::ours, () -> Torch.scoped(work::peer), work.error(), triad, peak));
             }
             System.out.print(rows.getLast());
         }
         for (Case c : cases) {
-            rows.add(measure(c, triad));
+            rows.add(measure(c, triad, peak));
             System.out.print(rows.getLast());
         }
         long missed = rows.stream().filter(r -> !r.met()).count();
@@ -78,15 +79,15 @@ final class Comparison {
         return missed == 0;
     }
 
-    private Row measure(Case c, Triad triad) {
+    private Row measure(Case c, Triad triad, Peak peak) {
         try (var scope = new PointerScope(); var in = new Inputs(c.kernels(), launchers, stream)) {
             Eager peer = c.peer().on(in);
             double error = agreement(c, in, peer);
-            return time(c.subject(), in::launch, () -> Torch.scoped(peer::call), error, triad);
+            return time(c.subject(), in::launch, () -> Torch.scoped(peer::call), error, triad, peak);
         }
     }
 
-    private Row time(Subject subject, Runnable ours, Runnable theirs, double error, Triad triad) {
+    private Row time(Subject subject, Runnable ours, Runnable theirs, double error, Triad triad, Peak peak) {
         Runnable finished = stream::synchronize, nothing = () -> {};
         int ourCalls = clock.callsOf(ours, finished, ROUND_NANOS), theirCalls = clock.callsOf(theirs, nothing, ROUND_NANOS);
         double[] a = new double[rounds], b = new double[rounds];
@@ -94,7 +95,7 @@ final class Comparison {
             a[i] = clock.each(ours, ourCalls, finished);
             b[i] = clock.each(theirs, theirCalls, nothing);
         }
-        return new Row(subject, a, b, error, triad.best());
+        return new Row(subject, a, b, error, triad.best(), peak);
     }
 
     /** Runs each side once and compares: the largest difference relative to the largest value of an array. */

@@ -37,6 +37,7 @@ final class Figures {
             one.put("bytes", r.of().bytes());
             one.put("flops", r.of().flops());
             one.put("triad_gb_s", triad);
+            if (r.of().flops() > 0) one.put("peak_gflop_s", r.peak().of(r.of().units()));
             one.put("goal", r.of().goal());
             one.put("met", r.met());
             all.add(one);

@@ -21,7 +21,7 @@ final class ProductWork implements Work {
             for (int[] s : SHAPES) {
                 double bytes = (double) type.bytes((long) s[0] * s[1] + (long) s[1] * s[2] + (long) s[0] * s[2] + s[2]);
                 offers.add(new Offer(new Subject("product with bias", "product_" + type.suffix() + "." + s[0] + "x" + s[1] + "x" + s[2], "rows " + s[0] + ", in " + s[1] + ", out " + s[2], bytes,
-                        2. * s[0] * s[1] * s[2], 1, false, ""), (device, stream) -> new ProductWork(device, stream, type, s[0], s[1], s[2])));
+                        2. * s[0] * s[1] * s[2], type, 1, false, ""), (device, stream) -> new ProductWork(device, stream, type, s[0], s[1], s[2])));
             }
         }
         return offers;
@@ -35,7 +35,7 @@ final class ProductWork implements Work {
     private final Tensor tx, tw, tb;
     private final double error;
 
-    private ProductWork(Device device, Stream stream, DType type, int rows, int in, int out) {
+    ProductWork(Device device, Stream stream, DType type, int rows, int in, int out) {
         this.stream = stream;
         this.rows = rows;
         this.in = in;

@@ -12,12 +12,13 @@ import java.util.Locale;
  * @param peer  the same of the other side, in rounds between ours
  * @param error largest difference of the results relative to the largest value; NaN where they cannot agree
  * @param triad the triad's bandwidth in GB/s, best way
+ * @param peak  what products give
  */
-record Row(Subject of, double[] ours, double[] peer, double error, double triad) {
+record Row(Subject of, double[] ours, double[] peer, double error, double triad, Peak peak) {
 
     static final String HEADER = """
-            | work | case | shape | ours, us | peer, us | ratio | of the rounds | MB | GB/s | of triad | GFLOP/s | goals | difference |
-            |---|---|---|---:|---:|---:|---|---:|---:|---:|---:|---|---:|
+            | work | case | shape | ours, us | peer, us | ratio | of the rounds | MB | GB/s | of triad | GFLOP/s | of peak | goals | difference |
+            |---|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---|---:|
             """;
 
     double ratio() {
@@ -74,9 +75,10 @@ record Row(Subject of, double[] ours, double[] peer, double error, double triad)
     @Override
     public String toString() {
         double[] interval = interval();
-        return String.format(Locale.ROOT, "| %s | %s | %s | %.1f | %.1f | **%.2fx** | %.2f to %.2f | %s | %s | %s | %s | %s | %s |%n", of.title(), of.name(), of.shape(), median(ours) / 1e3, median(peer) / 1e3, ratio(),
+        return String.format(Locale.ROOT, "| %s | %s | %s | %.1f | %.1f | **%.2fx** | %.2f to %.2f | %s | %s | %s | %s | %s | %s | %s |%n", of.title(), of.name(), of.shape(), median(ours) / 1e3, median(peer) / 1e3, ratio(),
                 interval[0], interval[1], of.bytes() == 0 ? "" : String.format(Locale.ROOT, "%.1f", of.bytes() / 1e6), of.bytes() == 0 ? "" : String.format(Locale.ROOT, "%.1f", bandwidth()),
-                of.inMemory() ? String.format(Locale.ROOT, "%.0f %%", 100 * share()) : "", of.flops() == 0 ? "" : String.format(Locale.ROOT, "%.1f", of.flops() / median(ours)), goals(),
+                of.inMemory() ? String.format(Locale.ROOT, "%.0f %%", 100 * share()) : "", of.flops() == 0 ? "" : String.format(Locale.ROOT, "%.1f", of.flops() / median(ours)),
+                of.flops() == 0 ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * of.flops() / median(ours) / peak.of(of.units())), goals(),
                 Double.isNaN(error) ? "" : String.format(Locale.ROOT, "%.0e", error));
     }
 }

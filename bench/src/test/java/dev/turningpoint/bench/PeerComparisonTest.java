@@ -38,10 +38,10 @@ class PeerComparisonTest {
         Case gather = PeerComparison.cases().stream().filter(c -> c.kernels().name().equals("sampler.gather_rows_f32.dram")).findFirst().orElseThrow();
         long bytes = 2 * 4L * 256 * 65536 + 4 * 256;
         assertEquals(bytes, gather.kernels().compulsoryBytes());
-        assertTrue(new Row(gather.subject(), new double[] {1e7}, new double[] {3.1e7}, 0, bytes / 1e7 / 0.81).met());
-        assertFalse(new Row(gather.subject(), new double[] {1e7}, new double[] {2.9e7}, 0, bytes / 1e7 / 0.81).met(), "2.9 times as fast");
-        assertFalse(new Row(gather.subject(), new double[] {1e7}, new double[] {3.1e7}, 0, bytes / 1e7 / 0.79).met(), "79 % of the triad");
-        assertTrue(new Row(gather.subject(), new double[] {1e7}, new double[] {2.9e7}, 0, bytes / 1e7 / 0.79).toString().contains("2.90 of 3x, 79 of 80 %"));
-        assertEquals(3.1, new Row(gather.subject(), new double[] {1e7}, new double[] {3.1e7}, 0, 20).ratio(), 1e-12);
+        assertTrue(new Row(gather.subject(), new double[] {1e7}, new double[] {3.1e7}, 0, bytes / 1e7 / 0.81, new Peak(100, 200)).met());
+        assertFalse(new Row(gather.subject(), new double[] {1e7}, new double[] {2.9e7}, 0, bytes / 1e7 / 0.81, new Peak(100, 200)).met(), "2.9 times as fast");
+        assertFalse(new Row(gather.subject(), new double[] {1e7}, new double[] {3.1e7}, 0, bytes / 1e7 / 0.79, new Peak(100, 200)).met(), "79 % of the triad");
+        assertTrue(new Row(gather.subject(), new double[] {1e7}, new double[] {2.9e7}, 0, bytes / 1e7 / 0.79, new Peak(100, 200)).toString().contains("2.90 of 3x, 79 of 80 %"));
+        assertEquals(3.1, new Row(gather.subject(), new double[] {1e7}, new double[] {3.1e7}, 0, 20, new Peak(100, 200)).ratio(), 1e-12);
     }
 }

@@ -147,9 +147,18 @@ public final class ConfigReader {
         Class<?> type = (Class<?>) ((ParameterizedType) component.getGenericType()).getActualTypeArguments()[1];
         section.entries().forEach((name, child) -> {
             String full = key + "." + name;
-            values.put(name, type == String.class ? scalar(child, full, "text") : type == Integer.class ? number(int.class, child, full) : record(type, (Record) values.computeIfAbsent(name, _ -> defaults(type)), child, full));
+            values.put(name, type == String.class ? scalar(child, full, "text") : type == Integer.class ? number(int.class, child, full) : record(type, startingFrom(type, (Record) values.get(name), child), child, full));
         });
         return values;
+    }
+
+    /** What a named record keeps of the base: nothing where there is none, or where it is of another kind, whose options mean other things. */
+    private static Record startingFrom(Class<?> type, Record base, Node node) {
+        if (base == null) return defaults(type);
+        if (node instanceof Section s && s.entries().get("kind") instanceof Scalar kind)
+            for (RecordComponent c : type.getRecordComponents())
+                if (c.getName().equals("kind") && !get(base, c).equals(kind.text())) return defaults(type);
+        return base;
     }
 
     private static Record defaults(Class<?> type) {

@@ -59,6 +59,41 @@ class ConfigTest {
         c.requireExploration();
     }
 
+    /** The settings that the published code trains with, and rewards whose files alone are missing. */
+    @Test
+    void presetsOfPublishedModelsAreTheReferences() {
+        for (String task : List.of("ocr", "geneval", "pickscore")) {
+            RunConfig sd3 = Presets.get("sd35-" + task), flux = Presets.get("flux-" + task);
+            for (RunConfig c : List.of(sd3, flux)) {
+                assertEquals("dataset/" + task, c.data().path());
+                assertEquals(24, c.train().groupSize());
+                assertEquals(48, c.train().promptsPerIteration());
+                assertEquals(3e-4, c.train().learningRate());
+                assertEquals(1e-5, c.train().clipRange());
+                assertEquals(512 * 512, c.model().imageHeight() * c.model().imageWidth());
+                assertEquals(1024, c.model().imageTokens());
+                assertEquals(List.of(task), c.reward().terms().entrySet().stream().filter(t -> t.getValue().role() == RunConfig.Role.TRAIN).map(java.util.Map.Entry::getKey).toList());
+                c.requireExploration();
+                if (task.equals("ocr")) c.reward().open(_ -> {}).close();
+                else assertTrue(assertThrows(ConfigException.class, () -> c.reward().open(_ -> {})).getMessage().contains("models/"));
+            }
+            assertEquals("10 9 4.5 32 64.0 8 40", sd3.sampler().steps() + " " + sd3.sampler().window() + " " + sd3.sampler().guidance() + " " + sd3.train().loraRank() + " " + sd3.train().loraAlpha() + " "
+                    + sd3.train().loraTargets().size() + " " + sd3.evaluation().steps());
+            assertEquals("6 5 1.0 64 128.0 12 28 3.5", flux.sampler().steps() + " " + flux.sampler().window() + " " + flux.sampler().guidance() + " " + flux.train().loraRank() + " " + flux.train().loraAlpha() + " "
+                    + flux.train().loraTargets().size() + " " + flux.evaluation().steps() + " " + flux.model().guidance());
+        }
+    }
+
+    /** Another kind of reward has options of its own; the same kind keeps what is not named. */
+    @Test
+    void aRewardOfAnotherKindStartsAnew() {
+        RunConfig.Term same = RunConfig.glyph().with("reward.terms.ocr.weight=2").reward().terms().get("ocr"), other = RunConfig.glyph().with("reward.terms.ocr={kind: ocr, clip_low: 0}").reward().terms().get("ocr");
+        assertEquals(java.util.Map.of("letters", "capitals"), same.options());
+        assertEquals(2, same.weight());
+        assertEquals(java.util.Map.of(), other.options());
+        assertEquals(0, other.clipLow());
+    }
+
     /** Rows read {@code | `sampler.steps`, `shift` | 8, 2.0 | ... |}; a key without a dot after the first is in the section of the first. */
     @Test
     void theTableOfTheReadmeGivesTheDefaults() throws IOException {

@@ -1,0 +1,45 @@
+package dev.turningpoint.bench;
+
+import dev.turningpoint.gpu.DType;
+import dev.turningpoint.gpu.Device;
+import dev.turningpoint.gpu.Stream;
+import java.util.Arrays;
+import java.util.Locale;
+import org.bytedeco.javacpp.PointerScope;
+
+/**
+ * GFLOP/s of a large matrix product, [1024, 3072] by [3072, 3072], the better of ours and libtorch's: what these threads' multiply-add units give in f32, and their dot-product
+ * units in bf16. Measured in the run that uses it.
+ */
+record Peak(double f32, double bf16) {
+    private static final int ROWS = 1024, SIDE = 3072;
+
+    /** Medians of {@code rounds} rounds. */
+    static Peak measure(Device device, Stream stream, Clock clock, int rounds) {
+        return new Peak(of(device, stream, clock, rounds, DType.F32), of(device, stream, clock, rounds, DType.BF16));
+    }
+
+    private static double of(Device device, Stream stream, Clock clock, int rounds, DType type) {
+        try (var scope = new PointerScope(); var product = new ProductWork(device, stream, type, ROWS, SIDE, SIDE)) {
+            double[] a = new double[rounds], b = new double[rounds];
+            product.ours();
+            stream.synchronize();
+            for (int i = 0; i < rounds; i++) {
+                a[i] = clock.each(product::ours, 2, stream::synchronize);
+                b[i] = clock.each(() -> Torch.scoped(product::peer), 2, () -> {});
+            }
+            Arrays.sort(a);
+            Arrays.sort(b);
+            return 2. * ROWS * SIDE * SIDE / Math.min(a[rounds / 2], b[rounds / 2]);
+        }
+    }
+
+    double of(DType type) {
+        return type == DType.BF16 ? bf16 : f32;
+    }
+
+    @Override
+    public String toString() {
+        return String.format(Locale.ROOT, "%.0f GFLOP/s in f32, %.0f in bf16", f32, bf16);
+    }
+}
