@@ -7,22 +7,13 @@ import dev.turningpoint.model.GlyphModel;
 import dev.turningpoint.tensor.ParameterLayout.Slot;
 import dev.turningpoint.tensor.Parameters;
 import java.lang.foreign.MemorySegment;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
-import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /** The glyph network in libtorch, eager and f32, on the weights of ours. */
-final class GlyphPeer {
-    private static final double EPS = 1e-6;
-
+final class GlyphPeer extends EagerNetwork {
     private final GlyphConfig c;
-    private final Map<String, Tensor> weights = new LinkedHashMap<>();
     private final Tensor frequencies;
 
     /** Takes the model's base parameters as they are now; every one can be asked for its gradient. */
@@ -41,10 +32,6 @@ final class GlyphPeer {
         frequencies = Torch.column(f, f.length).reshape(1, f.length);
     }
 
-    Map<String, Tensor> weights() {
-        return weights;
-    }
-
     /**
      * The velocity, [batch, pixels].
      *
@@ -56,21 +43,21 @@ final class GlyphPeer {
         long batch = latents.size(0), rows = c.height() / c.patch(), columns = c.width() / c.patch(), p = c.patch(), d = c.dim();
         Tensor text = w("context_embedder.weight").index_select(0, conditions.flatten()).reshape(batch, c.tokens(), d).add(w("context_embedder.pos_embed"));
         Tensor angle = sigma.mul(frequencies), features = cat(1, angle.cos(), angle.sin());
-        Tensor condition = linear("time_text_embed.timestep_embedder.linear_2", torch.silu(linear("time_text_embed.timestep_embedder.linear_1", features)))
+        Tensor condition = mlp("time_text_embed.timestep_embedder", features)
                 .add(linear("time_text_embed.text_embedder", text.flatten(1, 2)));
         Tensor activated = torch.silu(condition);
         Tensor x = linear("pos_embed.proj", latents.reshape(batch, rows, p, columns, p).permute(0, 1, 3, 2, 4).reshape(batch, rows * columns, p * p)).add(w("pos_embed.pos_embed"));
         for (int i = 0; i < c.depth(); i++) {
             String b = "transformer_blocks." + i + ".";
             boolean last = i == c.depth() - 1;
-            Tensor[] mx = chunks(b + "norm1.linear", activated), mt = chunks(b + "norm1_context.linear", activated);
+            Tensor[] mx = chunks(b + "norm1.linear", activated, c.dim()), mt = chunks(b + "norm1_context.linear", activated, c.dim());
             Tensor[] qx = heads(linear(b + "attn.to_qkv", scaled(x, mx[1], mx[0])), b + "attn.norm_q.weight", b + "attn.norm_k.weight");
             Tensor[] qt = heads(linear(b + "attn.add_qkv_proj", scaled(text, mt[1], mt[0])), b + "attn.norm_added_q.weight", b + "attn.norm_added_k.weight");
             Tensor o = torch.scaled_dot_product_attention(cat(2, qx[0], qt[0]), cat(2, qx[1], qt[1]), cat(2, qx[2], qt[2])).transpose(1, 2).reshape(batch, c.jointTokens(), d);
             x = feed(x, o.narrow(1, 0, c.imageTokens()), mx, b + "attn.to_out.0", b + "ff.net.0.proj", b + "ff.net.2");
             if (!last) text = feed(text, o.narrow(1, c.imageTokens(), c.tokens()), mt, b + "attn.to_add_out", b + "ff_context.net.0.proj", b + "ff_context.net.2");
         }
-        Tensor[] m = chunks("norm_out.linear", activated);
+        Tensor[] m = chunks("norm_out.linear", activated, c.dim());
         return linear("proj_out", scaled(x, m[1], m[0])).reshape(batch, rows, columns, p, p).permute(0, 1, 3, 2, 4).reshape(batch, c.latentSize());
     }
 
@@ -81,37 +68,14 @@ final class GlyphPeer {
 
     private Tensor[] heads(Tensor qkv, String qNorm, String kNorm) {
         Tensor all = qkv.reshape(qkv.size(0), qkv.size(1), 3, c.heads(), c.headDim()).permute(2, 0, 3, 1, 4);
-        return new Tensor[] {rms(all.select(0, 0), w(qNorm)), rms(all.select(0, 1), w(kNorm)), all.select(0, 2)};
-    }
-
-    private static Tensor rms(Tensor x, Tensor weight) {
-        return x.mul(Torch.plus(x.pow(new Scalar(2)).mean(new long[] {-1}, true, new ScalarTypeOptional()), EPS).rsqrt()).mul(weight);
-    }
-
-    private Tensor[] chunks(String layer, Tensor activated) {
-        Tensor all = linear(layer, activated);
-        var chunks = new Tensor[(int) (all.size(1) / c.dim())];
-        for (int i = 0; i < chunks.length; i++) chunks[i] = all.narrow(1, (long) i * c.dim(), c.dim()).unsqueeze(1);
-        return chunks;
-    }
-
-    private static Tensor scaled(Tensor x, Tensor scale, Tensor shift) {
-        return torch.layer_norm(x, new long[] {x.size(2)}, new TensorOptional(), new TensorOptional(), EPS, false).mul(Torch.plus(scale, 1)).add(shift);
-    }
-
-    private Tensor linear(String name, Tensor x) {
-        return torch.linear(x, w(name + ".weight"), Torch.optional(w(name + ".bias")));
+        return new Tensor[] {normalised(all.select(0, 0)).mul(w(qNorm)), normalised(all.select(0, 1)).mul(w(kNorm)), all.select(0, 2)};
     }
 
     private Tensor w(String name) {
         return weights.get(name);
     }
 
-    private static Tensor cat(int dimension, Tensor... parts) {
-        return torch.cat(new TensorVector(parts), dimension);
-    }
-
-    /** All parameters in the order of {@link #weights}. */
+    /** All parameters in the order of the weights. */
     Tensor[] parameters() {
         return weights.values().toArray(Tensor[]::new);
     }

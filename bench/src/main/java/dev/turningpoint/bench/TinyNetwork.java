@@ -4,13 +4,8 @@ import dev.turningpoint.weights.SafetensorsFile;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
@@ -19,13 +14,11 @@ import org.bytedeco.pytorch.global.torch;
  * {@code model.to(dtype)}), so that PyTorch's own rounding in bf16 can be measured. What diffusers computes in f32 whatever the type is f32 here (norms of queries and keys,
  * rotations); the timestep is not rounded to the type, which spares the peer an error that a pipeline makes.
  */
-final class TinyNetwork {
+final class TinyNetwork extends EagerNetwork {
     private static final int HEADS = 2;
-    private static final double EPS = 1e-6;
 
     private final boolean flux;
     private final torch.ScalarType type;
-    private final Map<String, Tensor> weights = new LinkedHashMap<>();
     private final SafetensorsFile io;
     final Tensor latents, text, pooled;
 
@@ -75,22 +68,23 @@ final class TinyNetwork {
         Tensor places = table.reshape(1, side, side, d).narrow(1, (side - rows) / 2, rows).narrow(2, (side - columns) / 2, columns).reshape(1, rows * columns, d);
         x = x.add(places.to(wide())).to(type);
         Tensor condition = mlp("time_text_embed.timestep_embedder", sinusoid(tensor(io, "in.timestep"))).add(mlp("time_text_embed.text_embedder", pooled)), words = linear("context_embedder", text);
+        Tensor activated = torch.silu(condition);
         int blocks = count("transformer_blocks.");
         for (int i = 0; i < blocks; i++) {
             String name = "transformer_blocks." + i + ".";
             boolean ends = i == blocks - 1, dual = weights.containsKey(name + "attn2.to_q.weight");
-            Tensor[] m = chunks(name + "norm1.linear", condition, dual ? 9 : 6), c = chunks(name + "norm1_context.linear", condition, ends ? 2 : 6);
+            Tensor[] m = chunks(name + "norm1.linear", activated, d), c = chunks(name + "norm1_context.linear", activated, d);
             Tensor normed = scaled(x, m[1], m[0]), normedWords = ends ? scaled(words, c[0], c[1]) : scaled(words, c[1], c[0]);
             Tensor[] attended = attention(name + "attn.", normed, normedWords, true, null);
             Tensor before = x;
-            x = x.add(gated(m[2], linear(name + "attn.to_out.0", attended[0])));
-            if (dual) x = x.add(gated(m[8], linear(name + "attn2.to_out.0", attention(name + "attn2.", scaled(before, m[7], m[6]), null, true, null)[0])));
-            x = x.add(gated(m[5], feed(name + "ff", scaled(x, m[4], m[3]))));
+            x = x.add(m[2].mul(linear(name + "attn.to_out.0", attended[0])));
+            if (dual) x = x.add(m[8].mul(linear(name + "attn2.to_out.0", attention(name + "attn2.", scaled(before, m[7], m[6]), null, true, null)[0])));
+            x = x.add(m[5].mul(feed(name + "ff", scaled(x, m[4], m[3]))));
             if (ends) continue;
-            words = words.add(gated(c[2], linear(name + "attn.to_add_out", attended[1])));
-            words = words.add(gated(c[5], feed(name + "ff_context", scaled(words, c[4], c[3]))));
+            words = words.add(c[2].mul(linear(name + "attn.to_add_out", attended[1])));
+            words = words.add(c[5].mul(feed(name + "ff_context", scaled(words, c[4], c[3]))));
         }
-        Tensor[] last = chunks("norm_out.linear", condition, 2);
+        Tensor[] last = chunks("norm_out.linear", activated, d);
         Tensor out = linear("proj_out", scaled(x, last[0], last[1])).reshape(x.size(0), rows, columns, 2, 2, latents.size(1));
         return out.permute(0, 5, 1, 3, 2, 4).reshape(latents.size(0), latents.size(1), rows * 2, columns * 2);
     }
@@ -99,25 +93,27 @@ final class TinyNetwork {
         Tensor x = linear("x_embedder", latents), words = linear("context_embedder", text);
         Tensor condition = mlp("time_text_embed.timestep_embedder", sinusoid(Torch.times(tensor(io, "in.timestep"), 1000)))
                 .add(mlp("time_text_embed.guidance_embedder", sinusoid(Torch.times(tensor(io, "in.guidance"), 1000)))).add(mlp("time_text_embed.text_embedder", pooled));
+        Tensor activated = torch.silu(condition);
+        long d = x.size(2);
         Tensor[] rope = {tensor(io, "act.pos_embed.0").to(wide()), tensor(io, "act.pos_embed.1").to(wide())};
         for (int i = 0; i < count("transformer_blocks."); i++) {
             String name = "transformer_blocks." + i + ".";
-            Tensor[] m = chunks(name + "norm1.linear", condition, 6), c = chunks(name + "norm1_context.linear", condition, 6);
+            Tensor[] m = chunks(name + "norm1.linear", activated, d), c = chunks(name + "norm1_context.linear", activated, d);
             Tensor[] attended = attention(name + "attn.", scaled(x, m[1], m[0]), scaled(words, c[1], c[0]), false, rope);
-            x = x.add(gated(m[2], linear(name + "attn.to_out.0", attended[0])));
-            x = x.add(gated(m[5], feed(name + "ff", scaled(x, m[4], m[3]))));
-            words = words.add(gated(c[2], linear(name + "attn.to_add_out", attended[1])));
-            words = words.add(gated(c[5], feed(name + "ff_context", scaled(words, c[4], c[3]))));
+            x = x.add(m[2].mul(linear(name + "attn.to_out.0", attended[0])));
+            x = x.add(m[5].mul(feed(name + "ff", scaled(x, m[4], m[3]))));
+            words = words.add(c[2].mul(linear(name + "attn.to_add_out", attended[1])));
+            words = words.add(c[5].mul(feed(name + "ff_context", scaled(words, c[4], c[3]))));
         }
         long nt = words.size(1), ni = x.size(1);
         Tensor joint = cat(1, words, x);
         for (int i = 0; i < count("single_transformer_blocks."); i++) {
             String name = "single_transformer_blocks." + i + ".";
-            Tensor[] m = chunks(name + "norm.linear", condition, 3);
+            Tensor[] m = chunks(name + "norm.linear", activated, d);
             Tensor normed = scaled(joint, m[1], m[0]), up = torch.gelu(linear(name + "proj_mlp", normed), "tanh");
-            joint = joint.add(gated(m[2], linear(name + "proj_out", cat(2, attention(name + "attn.", normed, null, false, rope)[0], up))));
+            joint = joint.add(m[2].mul(linear(name + "proj_out", cat(2, attention(name + "attn.", normed, null, false, rope)[0], up))));
         }
-        Tensor[] last = chunks("norm_out.linear", condition, 2);
+        Tensor[] last = chunks("norm_out.linear", activated, d);
         return linear("proj_out", scaled(joint.narrow(1, nt, ni), last[0], last[1]));
     }
 
@@ -143,8 +139,7 @@ final class TinyNetwork {
     private Tensor heads(String layer, Tensor x, String norm) {
         Tensor y = linear(layer, x).reshape(x.size(0), x.size(1), HEADS, -1).transpose(1, 2), weight = norm == null ? null : weights.get(norm + ".weight");
         if (weight == null) return y;
-        Tensor f = y.to(wide());
-        return f.mul(Torch.plus(f.pow(new Scalar(2)).mean(new long[] {-1}, true, new org.bytedeco.pytorch.ScalarTypeOptional()), EPS).rsqrt()).to(type).mul(weight);
+        return normalised(y.to(wide())).to(type).mul(weight);
     }
 
     private Tensor rotated(Tensor x, Tensor[] rope) {
@@ -166,37 +161,8 @@ final class TinyNetwork {
         return cat(1, angle.cos(), angle.sin()).to(type);
     }
 
-    private Tensor mlp(String name, Tensor x) {
-        return linear(name + ".linear_2", torch.silu(linear(name + ".linear_1", x)));
-    }
-
     private Tensor feed(String name, Tensor x) {
         return linear(name + ".net.2", torch.gelu(linear(name + ".net.0.proj", x), "tanh"));
-    }
-
-    private Tensor[] chunks(String layer, Tensor condition, int count) {
-        Tensor all = linear(layer, torch.silu(condition));
-        long d = all.size(1) / count;
-        var chunks = new Tensor[count];
-        for (int i = 0; i < count; i++) chunks[i] = all.narrow(1, i * d, d).unsqueeze(1);
-        return chunks;
-    }
-
-    private Tensor scaled(Tensor x, Tensor scale, Tensor shift) {
-        return torch.layer_norm(x, new long[] {x.size(2)}, new TensorOptional(), new TensorOptional(), EPS, false).mul(Torch.plus(scale, 1)).add(shift);
-    }
-
-    private static Tensor gated(Tensor gate, Tensor x) {
-        return gate.mul(x);
-    }
-
-    private Tensor linear(String name, Tensor x) {
-        Tensor y = x.matmul(weights.get(name + ".weight").t()), bias = weights.get(name + ".bias");
-        return bias == null ? y : y.add(bias);
-    }
-
-    private static Tensor cat(int dimension, Tensor... parts) {
-        return torch.cat(new TensorVector(parts), dimension);
     }
 
     private int count(String prefix) {

@@ -40,7 +40,7 @@ final class ConfigOptions {
     }
 
     private String family() {
-        return switch (PipelineFolder.open(model).family()) {
+        return switch (PipelineFolder.describe(model).family()) {
             case SD3 -> "sd35";
             case FLUX -> "flux";
         };

@@ -9,8 +9,8 @@ import dev.turningpoint.train.RunConfig;
 import dev.turningpoint.train.Trainer;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
@@ -23,7 +23,7 @@ import picocli.CommandLine.Spec;
         footer = {"", "The trainer is made as train makes it, on a device that counts allocations and does nothing else: no weights are read, and no memory is taken. Of a published model "
             + "(--model) the folder needs its JSON files only."})
 final class PlanCommand implements Callable<Integer> {
-    private static final String PLANNING = "turningpoint.software.plan", MEMORY = "turningpoint.software.memory";
+    private static final String MEMORY = "turningpoint.software.memory";   // of the GPU that is planned for; the device that counts has no end
     /** What driver, context and compiled kernels take beside our allocations. */
     private static final long CONTEXT = 1L << 30;
     private static final int MOST = 16;
@@ -31,19 +31,27 @@ final class PlanCommand implements Callable<Integer> {
     @Mixin private ConfigOptions options;
     @Spec private CommandSpec spec;
 
-    /** What was allocated. */
-    private record Plan(long device, long host, Map<String, Long> by) {}
+    /**
+     * What was allocated, in bytes.
+     *
+     * @param device of the device
+     * @param host   of host memory
+     * @param total  what the device has
+     * @param by     purposes of the device's
+     */
+    private record Plan(long device, long host, long total, Map<String, Long> by) {}
 
     @Override
     public Integer call() {
-        String memory = System.clearProperty(MEMORY);            // of the GPU that is planned for; the device that counts has no end
-        System.setProperty(PLANNING, "true");
-        RunConfig config = options.read().with("device=software");
-        System.setProperty("turningpoint.device", "software");
+        System.setProperty(Device.PLANNING, "true");
+        options.assignments.add("device=software");
+        RunConfig config = options.read();
         config.requireExploration();
         PrintWriter out = spec.commandLine().getOut();
-        show(out, config, plan(config));
-        if (memory != null) choose(out, config, memory);
+        Plan plan = plan(config);
+        show(out, config, plan);
+        String memory = System.getProperty(MEMORY);
+        if (memory != null) choose(out, config, memory, plan.total);
         out.flush();
         return 0;
     }
@@ -51,14 +59,14 @@ final class PlanCommand implements Callable<Integer> {
     private static void show(PrintWriter out, RunConfig config, Plan plan) {
         RunConfig.Train t = config.train();
         out.printf("%s: %d x %d, %s; %d trajectories, %s forward rows, micro-batches of %d%n", config.preset(), config.model().imageHeight(), config.model().imageWidth(),
-                config.storage().name().toLowerCase(), t.trajectories(), config.sampler().forwardRows() == 0 ? "default" : config.sampler().forwardRows(), t.microBatch());
+                config.storage().name().toLowerCase(Locale.ROOT), t.trajectories(), config.sampler().forwardRows() == 0 ? "default" : config.sampler().forwardRows(), t.microBatch());
         plan.by.forEach((purpose, bytes) -> out.printf("%,18d  %s%n", bytes, purpose));
         out.printf("%,18d  bytes on the device%n%,18d  bytes of host memory%n", plan.device, plan.host);
     }
 
     /** The largest batches that fit: rows of a rollout's forward twice those of a micro-batch, as training keeps what a rollout forgets. Memory grows linearly with both. */
-    private static void choose(PrintWriter out, RunConfig config, String memory) {
-        long room = bytes(memory) - CONTEXT, one = plan(sized(config, 1)).device, each = plan(sized(config, 2)).device - one;
+    private static void choose(PrintWriter out, RunConfig config, String memory, long total) {
+        long room = total - CONTEXT, one = plan(sized(config, 1)).device, each = plan(sized(config, 2)).device - one;
         if (one > room) throw new CommandException("--memory " + memory + ": the smallest batches take " + InspectCommand.size(one) + ", and " + InspectCommand.size(Math.max(0, room)) + " are left beside the driver");
         int size = (int) Math.min(MOST, 1 + (room - one) / each);
         long taken = plan(sized(config, size)).device;
@@ -69,21 +77,11 @@ final class PlanCommand implements Callable<Integer> {
         return config.with("train.micro_batch=" + size, "sampler.forward_rows=" + 2 * size);
     }
 
-    private static long bytes(String text) {
-        int shift = switch (Character.toLowerCase(text.charAt(text.length() - 1))) {
-            case 'k' -> 10;
-            case 'm' -> 20;
-            case 'g' -> 30;
-            default -> 0;
-        };
-        return Long.parseLong(shift == 0 ? text : text.substring(0, text.length() - 1)) << shift;
-    }
-
     private static Plan plan(RunConfig config) {
         long before = HostMemory.outstanding();
         try (Device device = Device.open(); RewardMix rewards = RewardMix.of("none", batch -> new float[batch.count()], 1);
              var _ = new Trainer(device, config, rewards, new AnyPrompts(), Path.of("plan"))) {
-            return new Plan(device.allocated(), HostMemory.outstanding() - before, new LinkedHashMap<>(device.allocatedBy()));
+            return new Plan(device.allocated(), HostMemory.outstanding() - before, device.totalMemory(), device.allocatedBy());
         }
     }
 

@@ -186,7 +186,7 @@ class TransformerModelTest {
      * PyTorch loses in bf16 on the same network, as {@code dev.turningpoint.bench.PeerRounding} measured it against f64. The goldens' own error is 1e-6.
      */
     @ParameterizedTest
-    @CsvSource({"sd3_tiny, 0.00884, 0.00960, 0.02431, 0.01460, 0.01424", "flux_tiny, 0.00754, 0.01081, 0.02393, 0.01392, 0.01346"})
+    @CsvSource({"sd3_tiny, 0.00887, 0.01003, 0.02231, 0.01420, 0.01326", "flux_tiny, 0.00707, 0.00929, 0.01907, 0.00699, 0.01002"})
     void inBf16TheErrorIsAtMostTwiceThatOfPyTorch(String name, double out, double latents, double text, double pooled, double parameters) {
         try (var c = new Case(name, DType.BF16, GlyphModel.Trains.EVERYTHING, null, true); var io = SafetensorsFile.open(GOLDENS.resolve(name + "/io.safetensors"));
              var grads = SafetensorsFile.open(GOLDENS.resolve(name + "/param_grads.safetensors"))) {

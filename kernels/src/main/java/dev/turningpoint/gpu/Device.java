@@ -7,12 +7,12 @@ import dev.turningpoint.bindings.cuda.Cuda;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Collectors;
 
 /**
  * A CUDA device and its primary context: everything on it is made here, and closed before it.
@@ -20,6 +20,9 @@ import java.util.concurrent.ConcurrentHashMap;
  * <p>{@link #open} makes the context current on the calling thread; other threads call {@link #attach} first. Safe for use by several threads.
  */
 public final class Device implements AutoCloseable {
+
+    /** System property: {@code true} for a device that only counts what is allocated, see {@link #isPlanning}. Set it before the first device is opened. */
+    public static final String PLANNING = "turningpoint.software.plan";
 
     private static final System.Logger LOG = System.getLogger(Device.class.getName());
 
@@ -89,9 +92,9 @@ public final class Device implements AutoCloseable {
         return NativeLibrary.device() == DeviceKind.SOFTWARE;
     }
 
-    /** Whether the device only counts what is allocated ({@code -Dturningpoint.software.plan=true}): nothing runs on it, and nothing needs to be read for it. */
+    /** Whether the device only counts what is allocated ({@link #PLANNING}): nothing runs on it, and nothing needs to be read for it. */
     public static boolean isPlanning() {
-        return isSoftware() && Boolean.getBoolean("turningpoint.software.plan");
+        return isSoftware() && Boolean.getBoolean(PLANNING);
     }
 
     /** The CUDA version that the driver serves, as 1000 * major + 10 * minor: 13000. */
@@ -221,23 +224,16 @@ public final class Device implements AutoCloseable {
 
     /** Bytes of all open allocations by purpose, largest first. */
     public Map<String, Long> allocatedBy() {
-        var sums = new TreeMap<String, Long>();
-        for (var memory : allocations) sums.merge(memory.purpose(), memory.bytes(), Long::sum);
-        var sorted = new LinkedHashMap<String, Long>();
-        sums.entrySet().stream().sorted(Map.Entry.<String, Long>comparingByValue().reversed()).forEach(e -> sorted.put(e.getKey(), e.getValue()));
-        return sorted;
+        return allocations.stream().collect(Collectors.groupingBy(DeviceMemory::purpose, TreeMap::new, Collectors.summingLong(DeviceMemory::bytes))).entrySet().stream()
+                .sorted(Map.Entry.<String, Long>comparingByValue().reversed()).collect(Collectors.toMap(Map.Entry::getKey, Map.Entry::getValue, (a, _) -> a, LinkedHashMap::new));
     }
 
     /** The open allocations by purpose, largest first, one a line; empty if there are none. */
     public String outstanding() {
-        record Sum(int count, long bytes) {}
-        Map<String, Sum> sums = new TreeMap<>();
-        for (var memory : allocations) sums.merge(memory.purpose(), new Sum(1, memory.bytes()), (a, b) -> new Sum(a.count + b.count, a.bytes + b.bytes));
-        var text = new StringBuilder();
-        sums.entrySet().stream().sorted(Comparator.comparingLong((Map.Entry<String, Sum> e) -> -e.getValue().bytes)).forEach(e ->
-                text.append(text.isEmpty() ? "" : "\n").append("  ").append(e.getKey()).append(": ").append(Sizes.of(e.getValue().bytes))
-                        .append(e.getValue().count > 1 ? " in " + e.getValue().count + " allocations" : ""));
-        return text.toString();
+        return allocatedBy().entrySet().stream().map(e -> {
+            long count = allocations.stream().filter(m -> m.purpose().equals(e.getKey())).count();
+            return "  " + e.getKey() + ": " + Sizes.of(e.getValue()) + (count > 1 ? " in " + count + " allocations" : "");
+        }).collect(Collectors.joining("\n"));
     }
 
     /** Releases the device. Memory that is still open is freed, and reported by count and purpose: a leak of whoever allocated it. */

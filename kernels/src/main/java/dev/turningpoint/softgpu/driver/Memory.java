@@ -52,7 +52,6 @@ final class Memory {
     private static long defaultLimit() {
         String set = System.getProperty("turningpoint.software.memory");
         if (set != null) return parseBytes(set);
-        if (Planning.ON) return Long.MAX_VALUE / 2;
         var system = (com.sun.management.OperatingSystemMXBean) java.lang.management.ManagementFactory.getOperatingSystemMXBean();
         return system.getTotalMemorySize() / 4 * 3;
     }
@@ -83,7 +82,7 @@ final class Memory {
         boolean huge = size >= 2 * HUGE;
         long address;
         synchronized (this) {
-            if (size < 0 || size > limit - used)
+            if (size < 0 || size > limit - used && !Planning.ON)
                 throw Code.OUT_OF_MEMORY.error(bytes + " bytes asked, " + (limit - used) + " of " + limit + " free (limit: -Dturningpoint.software.memory)");
             address = Planning.ON && this == DEVICE ? Planning.addresses(size) : alignedAlloc(CHECKER != null ? PAGE : huge ? HUGE : 256, size + 2 * redZone(bytes));
             if (address == 0) throw Code.OUT_OF_MEMORY.error("the system has no " + bytes + " bytes");

@@ -2,8 +2,8 @@ package dev.turningpoint.softgpu.driver;
 
 /**
  * {@code -Dturningpoint.software.plan=true}: a device that counts what is allocated and does nothing. Memory has addresses and no bytes behind them, so that a program's
- * allocations on an 80 GB GPU can be counted on any machine: kernels, products, copies and fills are dropped, and what is read back is whatever was there. A product asks for
- * the workspace that cuBLASLt may ask for.
+ * allocations on an 80 GB GPU can be counted on any machine: kernels, products, copies and fills are dropped, and what is read back is whatever was there. No allocation is
+ * refused for want of memory. A product asks for the workspace that cuBLASLt may ask for.
  */
 final class Planning {
     static final boolean ON = Boolean.getBoolean("turningpoint.software.plan");
