@@ -38,8 +38,8 @@ import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * Images a second of a rollout with all its ODE branches on the bundled glyph model, T = 8, 7 stochastic steps: by the wavefront, and step by step, the
- * trajectories first and then each branch by itself. Both do the same rows and, as is checked first, give the same bits; the wavefront asks the network 8 times, the other
- * procedure 8 + 8 + 7 + ... + 2 = 43 times.
+ * trajectories first and then each branch by itself. Both, as is checked first, give the same bits; the wavefront asks the network 8 times for 1 + 2 + ... + 8 = 36 rows
+ * a trajectory, the other procedure 8 + 8 + 7 + ... + 2 = 43 times for one.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)

@@ -16,7 +16,8 @@ import java.util.Arrays;
 
 /**
  * The wavefront sampler: at every sigma one forward serves the trajectories, the pure ODE branch from the same x_T and all ODE completions begun at earlier
- * steps. They share sigma, so T launches of a growing batch replace the T^2 / 2 of finishing each completion by itself.
+ * steps. They share sigma, so T launches of a growing batch replace the T^2 / 2 of finishing each completion by itself. A completion begins where the trajectory is,
+ * so the trajectory's velocity there is its own too: its first step costs no forward.
  *
  * <p>The wave is a stack of branches, each of one latent per trajectory, in the order they begin: branch 0 the trajectories, branch 1 the pure ODE branch
  * (which leaves the trajectory where the window starts: before that the two are one), branch 1 + k the completion after k stochastic steps. Every row's bits
@@ -161,31 +162,21 @@ public final class WavefrontSampler implements AutoCloseable {
         stage(stream, condition, conditions, branches);
         kernels.initialNoise(stream, wave.address(), trajectory.address(), seed, batch, n);
         round(stream, 0, batch);
+        boolean otherNoise = completions == Completions.OTHER_NOISE;
+        if (branches > 1 && otherNoise) {
+            kernels.initialNoise(stream, wave.address((long) batch * n), trajectory.address(), ~seed, batch, n);
+            round(stream, batch, batch);
+            open++;
+        }
         for (int i = 0; i < steps.steps(); i++) {
-            boolean inside = i >= start && i < end, opens = false;
+            boolean inside = i >= start && i < end, begins = branches > 1 && inside && !(otherNoise && i == start);
             if (inside && store != null) {
                 copyTrajectories(stream, store.latentAddress(i - start, first), batch);
             }
-            if (branches > 1) {                // the pure ODE branch at the window's start, then a completion after every stochastic step but the last
-                boolean otherNoise = completions == Completions.OTHER_NOISE;
-                opens = inside && !(otherNoise && i == start) || otherNoise && i == 0;
-                if (otherNoise && i == 0) {
-                    kernels.initialNoise(stream, wave.address((long) batch * n), trajectory.address(), ~seed, batch, n);
-                    round(stream, batch, batch);
-                } else if (opens) {
-                    copyTrajectories(stream, wave.address((long) open * batch * n), batch);
-                }
-                open += opens ? 1 : 0;
-            }
             long logProbs = inside && store != null ? store.logProbAddress(i - start, first) : 0, means = logProbs == 0 ? 0 : store.meanAddress(i - start, first);
-            if (steps.completionsMeet(i)) {
-                advance(stream, i, 0, open * batch, batch, seed, logProbs, means);
-            } else {
-                advance(stream, i, 0, batch, batch, seed, logProbs, means);
-                if (opens) {
-                    advance(stream, i, (open - 1) * batch, open * batch, batch, seed, 0, 0);
-                }
-            }
+            int rows = i == 0 || steps.completionsMeet(i) ? open * batch : batch;      // at first there are branches of step 0 only
+            advance(stream, i, rows, batch, begins ? open * batch : 0, seed, logProbs, means);
+            open += begins ? 1 : 0;
             if (i + 1 == end && store != null) {
                 copyTrajectories(stream, store.latentAddress(steps.window(), first), batch);
             }
@@ -196,42 +187,47 @@ public final class WavefrontSampler implements AutoCloseable {
     }
 
     /**
-     * One sigma for the rows {@code begin .. end - 1}, of which those below {@code batch} are trajectories, in parts of at most {@code maxRows}.
+     * One sigma for the first {@code rows} rows, of which those below {@code batch} are trajectories, in parts of at most {@code maxRows}.
      *
-     * @param logProbs receives f32 [batch] of the trajectories; 0 where they are not wanted
-     * @param means    receives f32 [batch, latent] of the trajectories; 0 where they are not wanted
+     * @param beginning first row of the branch that begins here, with the latents and the velocity of the trajectories; 0: none does
+     * @param logProbs  receives f32 [batch] of the trajectories; 0 where they are not wanted
+     * @param means     receives f32 [batch, latent] of the trajectories; 0 where they are not wanted
      */
-    private void advance(Stream stream, int step, int begin, int end, int batch, long seed, long logProbs, long means) {
+    private void advance(Stream stream, int step, int rows, int batch, int beginning, long seed, long logProbs, long means) {
         int n = model.latentSize(), tokens = model.conditionTokens();
-        evaluations += (long) (end - begin) * (guided() ? 2 : 1);
-        for (int from = begin; from < end; from += maxRows) {
-            int part = Math.min(maxRows, end - from), recorded = logProbs == 0 ? 0 : Math.clamp(batch - from, 0, part);
+        evaluations += (long) rows * (guided() ? 2 : 1);
+        for (int from = 0; from < rows; from += maxRows) {
+            int part = Math.min(maxRows, rows - from), own = Math.clamp(batch - from, 0, part), recorded = logProbs == 0 ? 0 : own;
             long x = wave.address((long) from * n), sigmas = sigma.address((long) step * maxRows);
             model.velocity(stream, x, sigmas, condition.address((long) from * tokens), velocity.address(), part);
             if (guided()) {
                 model.velocity(stream, x, sigmas, noCondition.address(), unconditional.address(), part);
             }
-            step(stream, step, from, 0, recorded, seed, logProbs == 0 ? 0 : logProbs + DType.F32.bytes(from), means == 0 ? 0 : means + DType.F32.bytes((long) from * n));
-            step(stream, step, from, recorded, part, seed, 0, 0);
+            if (beginning > 0) {                                                       // before the trajectories leave
+                step(stream, step, from, beginning + from, 0, own, seed, 0, 0);
+                round(stream, beginning + from, own);
+            }
+            step(stream, step, from, from, 0, recorded, seed, logProbs == 0 ? 0 : logProbs + DType.F32.bytes(from), means == 0 ? 0 : means + DType.F32.bytes((long) from * n));
+            step(stream, step, from + recorded, from + recorded, recorded, part - recorded, seed, 0, 0);
             round(stream, from, part);
         }
     }
 
     private void round(Stream stream, int from, int rows) {
-        if (rounds) {
+        if (rounds && rows > 0) {
             kernels.roundToBf16(stream, wave.address((long) from * model.latentSize()), rows, model.latentSize());
         }
     }
 
-    /** The step of the rows {@code begin .. end - 1} of a part that starts at row {@code from} of the wave. */
-    private void step(Stream stream, int step, int from, int begin, int end, long seed, long logProbs, long means) {
-        if (begin == end) {
+    /** The step of {@code rows} rows of the wave from {@code row} on, by the velocities from {@code at} on, into the wave from {@code to} on: the step is that of the rows there. */
+    private void step(Stream stream, int step, int row, int to, int at, int rows, long seed, long logProbs, long means) {
+        if (rows == 0) {
             return;
         }
-        int n = model.latentSize(), row = from + begin;
-        long x = wave.address((long) row * n), at = (long) begin * n;
-        kernels.step(stream, model.storage(), x, velocity.address(at), guided() ? unconditional.address(at) : 0, guidance, x, means, logProbs, partials.address(),
-                table.address(), rowStep.address((long) step * branches * capacity + row), 0, trajectory.address(row), seed, end - begin, n);
+        int n = model.latentSize();
+        long first = (long) at * n;
+        kernels.step(stream, model.storage(), wave.address((long) row * n), velocity.address(first), guided() ? unconditional.address(first) : 0, guidance,
+                wave.address((long) to * n), means, logProbs, partials.address(), table.address(), rowStep.address((long) step * branches * capacity + to), 0, trajectory.address(to), seed, rows, n);
     }
 
     /** The table row of every wave row at every step, for a wave of {@code batch} trajectories whose window begins at {@code start}: they come first, ODE branches follow. */

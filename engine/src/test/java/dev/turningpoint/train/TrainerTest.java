@@ -157,13 +157,13 @@ class TrainerTest {
     }
 
     /**
-     * T = 4, n = 3, 12 trajectories. The wave has the trajectory and the ODE branch at sigma 0, one completion more at sigma 1 and at sigma 2, no more at sigma 3:
-     * 2 + 3 + 4 + 4 = 13 rows a trajectory, 4 without completions; the gradient costs 3 rows for each of its 3 steps, 4 with a reference.
+     * T = 4, n = 3, 12 trajectories. The wave has the trajectory at sigma 0, and the branch that began at each earlier sigma besides:
+     * 1 + 2 + 3 + 4 = 10 rows a trajectory, 4 without completions; the gradient costs 3 rows for each of its 3 steps, 4 with a reference.
      */
     @ParameterizedTest
-    @CsvSource({"consistent-turning-point, 1, 0, 12 * (13 + 9), 48", "outcome, 1, 0, 12 * (4 + 9), 12", "outcome, 2, 0, 12 * 2 * (4 + 9), 12", "incremental, 1, 0.1, 12 * (13 + 12), 48"})
+    @CsvSource({"consistent-turning-point, 1, 0, 12 * (10 + 9), 48", "outcome, 1, 0, 12 * (4 + 9), 12", "outcome, 2, 0, 12 * 2 * (4 + 9), 12", "incremental, 1, 0.1, 12 * (10 + 12), 48"})
     void countsWhatItSpendsAndStopsThere(String mode, double guidance, double klBeta, String hand, long images) throws Exception {
-        int perTrajectory = hand.endsWith("(4 + 9)") ? 13 : hand.endsWith("(13 + 9)") ? 22 : 25;
+        int perTrajectory = hand.endsWith("(4 + 9)") ? 13 : hand.endsWith("(10 + 9)") ? 19 : 22;
         long evaluations = 12L * perTrajectory * (guidance == 1 ? 1 : 2);
         Path checkpoints = Files.createTempDirectory(folder, "run");
         var seen = new Recorder();
