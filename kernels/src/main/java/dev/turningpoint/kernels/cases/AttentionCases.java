@@ -9,7 +9,7 @@ import dev.turningpoint.kernels.cases.KernelCase.Family;
 import java.util.ArrayList;
 import java.util.List;
 
-/** {@code attention.cu}. */
+/** {@code attention_f32.cu} and {@code attention_bf16.cu}. */
 final class AttentionCases {
     private static final Family<AttentionKernels> ATTENTION = new Family<>("attention", AttentionKernels.class, AttentionKernels::new);
     private static final String TENSOR_CORES = "the order and the rounding of a tensor core's sums, ex2.approx and lg2.approx are the device's own; "
