@@ -15,12 +15,12 @@ namespace {
 
 constexpr int STEP = 8;  // rows of the other side at a time
 
-// Warps of a block, by how many operands a lane owns, and rows of the other side in shared memory (two matrices): 24 to 41 KB in all.
+// Warps of a block, by how many operands a lane owns, and rows of the other side in shared memory (of two matrices): together 48 KB, what every GPU has.
 template <int D, int OPERANDS> struct Block {
     static constexpr int WARPS = D * OPERANDS <= 64 ? 4 : D * OPERANDS <= 128 ? 2 : 1;
     static constexpr int ROWS = 32 * WARPS;
-    static constexpr int TILE = D == 128 ? 8 : D == 64 ? 16 : 32;
     static constexpr int OWN = 32 * D;  // floats of an operand of a warp
+    static constexpr int TILE = (12288 - WARPS * OPERANDS * OWN) / (2 * D);
 };
 
 // Element (row, column) of 32 x 32: groups of four columns change places from row to row, so that rows and columns alike fall into different banks.
@@ -75,12 +75,12 @@ __device__ __forceinline__ void store_own(const Rows<float>& out, int matrixRow,
     }
 }
 
-// Rows first .. first + TILE - 1 of a matrix into a tile; those that do not exist become zeros.
-template <int D, int TILE, int WARPS>
+// Rows first, first + 1, ... of a matrix into a tile, as many as fit, up to a whole step; those that do not exist become zeros.
+template <int D, typename B>
 __device__ __forceinline__ void load_tile(float* tile, const Rows<const float>& src, int first) {
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, end = min(B::TILE, (src.count - first + STEP - 1) / STEP * STEP);
     #pragma unroll 4
-    for (int r = warp; r < TILE; r += WARPS) {
+    for (int r = warp; r < end; r += B::WARPS) {
         const bool exists = first + r < src.count;
         #pragma unroll
         for (int column = 0; column < D; column += 32) tile[r * D + column + lane] = exists ? src[first + r][column + lane] : 0.f;
@@ -155,8 +155,8 @@ __device__ __forceinline__ void attention(const float* __restrict__ q, const flo
     for (int first = 0; first < tokens; first += B::TILE) {
         const int keys = min(B::TILE, tokens - first);
         __syncthreads();
-        load_tile<D, B::TILE, B::WARPS>(tileK, rowsK, first);
-        load_tile<D, B::TILE, B::WARPS>(tileV, rowsV, first);
+        load_tile<D, B>(tileK, rowsK, first);
+        load_tile<D, B>(tileV, rowsV, first);
         __syncthreads();
         if (active) {
             #pragma unroll 1
@@ -191,7 +191,7 @@ __device__ __forceinline__ void attention(const float* __restrict__ q, const flo
 enum Pass { VALUES = 1, KEYS = 2 };
 
 template <int D, int PASS, typename B>
-__device__ __forceinline__ void key_gradients(float* ownK, const float* ownV, float* tileQ, float* tileD, float* tileLse, float* tileDelta, const Rows<const float>& rowsQ,
+__device__ __forceinline__ void key_gradients(float* ownK, const float* ownV, float* tileQ, float* tileD, const Rows<const float>& rowsQ,
                                               const Rows<const float>& rowsD, const float* lse, const float* delta, const Rows<float>& dk, const Rows<float>& dv, int key,
                                               float scale) {
     constexpr bool DV = (PASS & VALUES) != 0, DK = (PASS & KEYS) != 0;
@@ -205,13 +205,8 @@ __device__ __forceinline__ void key_gradients(float* ownK, const float* ownV, fl
     }
     for (int first = 0; first < queries; first += B::TILE) {
         __syncthreads();
-        load_tile<D, B::TILE, B::WARPS>(tileQ, first_rows(rowsQ, queries), first);
-        load_tile<D, B::TILE, B::WARPS>(tileD, rowsD, first);
-        if (B::TILE == 32 ? threadIdx.x < 32 : threadIdx.x < B::TILE) {
-            const int t = first + threadIdx.x;
-            tileLse[threadIdx.x] = t < queries ? lse[t] * LOG2_E : NEVER;
-            tileDelta[threadIdx.x] = t < queries ? delta[t] : 0.f;
-        }
+        load_tile<D, B>(tileQ, first_rows(rowsQ, queries), first);
+        load_tile<D, B>(tileD, rowsD, first);
         __syncthreads();
         if (active) {
             const int rows = min(B::TILE, queries - first);
@@ -220,13 +215,13 @@ __device__ __forceinline__ void key_gradients(float* ownK, const float* ownV, fl
                 float p[STEP];
                 dots<D>(p, ownK, tileQ + row * D);
                 #pragma unroll
-                for (int j = 0; j < STEP; j++) p[j] = exp2_approx(p[j] - tileLse[row + j]);
+                for (int j = 0; j < STEP; j++) p[j] = exp2_approx(p[j] - (row + j < rows ? lse[first + row + j] * LOG2_E : NEVER));
                 if constexpr (DV) accumulate<D>(sumV, p, tileD + row * D);
                 if constexpr (DK) {
                     float ds[STEP];
                     dots<D>(ds, ownV, tileD + row * D);
                     #pragma unroll
-                    for (int j = 0; j < STEP; j++) ds[j] = p[j] * (ds[j] - tileDelta[row + j]);
+                    for (int j = 0; j < STEP; j++) ds[j] = p[j] * (ds[j] - (row + j < rows ? delta[first + row + j] : 0.f));
                     accumulate<D>(sumK, ds, tileQ + row * D);
                 }
             }
@@ -249,7 +244,6 @@ __device__ __forceinline__ void attention_backward_keys(const float* __restrict_
                                                         float scale) {
     using B = Block<D, 2>;
     __shared__ __align__(16) float own[2 * B::WARPS * B::OWN], tileQ[B::TILE * D], tileD[B::TILE * D];
-    __shared__ float tileLse[B::TILE], tileDelta[B::TILE];
     const int warp = threadIdx.x >> 5, key = blockIdx.x * B::ROWS + 32 * warp, heads = gridDim.y;
     const long stats = ((long)blockIdx.z * heads + blockIdx.y) * tokens;
     const Rows<const float> rowsQ = head_rows(q, heads, tokens, D), rowsD = joint_rows(dOutA, dOutB, heads, tokens, tokensA, D);
@@ -258,10 +252,10 @@ __device__ __forceinline__ void attention_backward_keys(const float* __restrict_
     load_own<D>(ownK, head_rows(k, heads, tokens, D), key, scale * LOG2_E);
     load_own<D>(ownV, head_rows(v, heads, tokens, D), key, 1.f);
     if constexpr (D == 128) {
-        key_gradients<D, VALUES, B>(ownK, ownV, tileQ, tileD, tileLse, tileDelta, rowsQ, rowsD, lse + stats, delta + stats, rowsDk, rowsDv, key, scale);
-        key_gradients<D, KEYS, B>(ownK, ownV, tileQ, tileD, tileLse, tileDelta, rowsQ, rowsD, lse + stats, delta + stats, rowsDk, rowsDv, key, scale);
+        key_gradients<D, VALUES, B>(ownK, ownV, tileQ, tileD, rowsQ, rowsD, lse + stats, delta + stats, rowsDk, rowsDv, key, scale);
+        key_gradients<D, KEYS, B>(ownK, ownV, tileQ, tileD, rowsQ, rowsD, lse + stats, delta + stats, rowsDk, rowsDv, key, scale);
     } else {
-        key_gradients<D, VALUES | KEYS, B>(ownK, ownV, tileQ, tileD, tileLse, tileDelta, rowsQ, rowsD, lse + stats, delta + stats, rowsDk, rowsDv, key, scale);
+        key_gradients<D, VALUES | KEYS, B>(ownK, ownV, tileQ, tileD, rowsQ, rowsD, lse + stats, delta + stats, rowsDk, rowsDv, key, scale);
     }
 }
 
@@ -292,8 +286,8 @@ __device__ __forceinline__ void attention_backward_queries(const float* __restri
     for (int first = 0; first < tokens; first += B::TILE) {
         const int keys = min(B::TILE, tokens - first);
         __syncthreads();
-        load_tile<D, B::TILE, B::WARPS>(tileK, rowsK, first);
-        load_tile<D, B::TILE, B::WARPS>(tileV, rowsV, first);
+        load_tile<D, B>(tileK, rowsK, first);
+        load_tile<D, B>(tileV, rowsV, first);
         __syncthreads();
         if (active) {
             #pragma unroll 1
