@@ -182,10 +182,10 @@ class AttentionKernelsTest {
         return Arrays.stream(values).map(Math::abs).max().orElse(0);
     }
 
-    /** f32: nearly f32. bf16: at most twice the error of an attention that rounds only probabilities, their gradients and results. */
+    /** f32: that of f32 sums. bf16: at most twice the error of an attention that rounds only probabilities, their gradients and results. */
     static void compare(String what, Case c, double[] exact, double[] rounded, float[] got) {
         if (c.type == DType.F32) {
-            Expect.close(what, exact, got, 3e-5, 3e-5 * largest(exact) + 1e-5);
+            Expect.close(what, exact, got, 2e-6, 2e-6 * largest(exact) + 2e-7);
             return;
         }
         float[] framework = new float[exact.length];
