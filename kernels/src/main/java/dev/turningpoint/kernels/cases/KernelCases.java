@@ -3,6 +3,7 @@ package dev.turningpoint.kernels.cases;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executors;
@@ -39,7 +40,7 @@ public final class KernelCases {
      * @param threads how many compile at once
      */
     public static void compile(Device device, int threads) {
-        List<KernelCase> cases = of(Size.SMALL);
+        List<KernelCase> cases = kernelsApart(of(Size.SMALL));
         var next = new AtomicInteger();
         Runnable work = () -> {
             device.attach();
@@ -55,6 +56,25 @@ public final class KernelCases {
             var all = IntStream.range(0, threads).mapToObj(_ -> CompletableFuture.runAsync(work, pool)).toArray(CompletableFuture[]::new);
             CompletableFuture.allOf(all).join();
         }
+    }
+
+    /** First those that launch a kernel that none before does, the largest kernels in front: who compiles a kernel should not keep others waiting for it, nor begin with it last. */
+    private static List<KernelCase> kernelsApart(List<KernelCase> cases) {
+        var seen = new HashSet<String>();
+        List<KernelCase> first = new ArrayList<>(), others = new ArrayList<>();
+        for (boolean attention : new boolean[] {true, false}) {
+            for (KernelCase c : cases) {
+                if (c.name().startsWith("attention") == attention) {
+                    boolean adds = false;
+                    for (KernelLaunch launch : c.launches()) {
+                        adds |= seen.add(launch.entry());
+                    }
+                    (adds ? first : others).add(c);
+                }
+            }
+        }
+        first.addAll(others);
+        return first;
     }
 
     private static List<KernelCase> all() {
