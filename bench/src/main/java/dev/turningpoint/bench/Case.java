@@ -56,10 +56,10 @@ record Case(String title, KernelCase kernels, Kind kind, Peer peer, String reaso
     }
 
     Subject subject() {
-        return new Subject(title, kernels.name(), shape(), kernels.compulsoryBytes(), flops(), flops() == 0 ? null : DType.BF16, kind.goal, boundByBandwidth(), reason);
+        return new Subject(title, kernels.name(), shape(), kernels.compulsoryBytes(), flops(), flops() == 0 ? null : kernels.buffers().getFirst().type(), kind.goal, boundByBandwidth(), reason);
     }
 
-    /** Of attention: two products forward, five backward, by dot products in either storage type. */
+    /** Of attention: two products forward, five backward. */
     private double flops() {
         boolean backward = kind == Kind.ATTENTION_BACKWARD;
         if (kind != Kind.ATTENTION_FORWARD && !backward) return 0;

@@ -74,7 +74,8 @@ final class Comparison {
         }
         long missed = rows.stream().filter(r -> !r.met()).count();
         rows.forEach(text::append);
-        Files.writeString(section, text.append(String.format("%n%d of %d cases reach their goals.%n", rows.size() - missed, rows.size())));
+        Files.writeString(section, text.append(String.format("%n%d of %d cases reach their goals. Of the others, %d cannot: at the triad's bandwidth and the products' peak they would still be below.%n", rows.size() - missed, rows.size(),
+                rows.stream().filter(Row::outOfReach).count())));
         Figures.write(figures, threads, triad.best(), rows);
         return missed == 0;
     }
@@ -95,7 +96,7 @@ final class Comparison {
             a[i] = clock.each(ours, ourCalls, finished);
             b[i] = clock.each(theirs, theirCalls, nothing);
         }
-        return new Row(subject, a, b, error, triad.best(), peak);
+        return new Row(subject, a, b, error, triad, peak);
     }
 
     /** Runs each side once and compares: the largest difference relative to the largest value of an array. */

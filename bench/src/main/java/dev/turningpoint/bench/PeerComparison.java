@@ -138,7 +138,9 @@ public final class PeerComparison implements Callable<Integer> {
 
                 Written by `./turningpoint bench` (see `bench/README.md`): same inputs, same process, the median of %d interleaved rounds of about 100 ms on each
                 side. MB are the least that must move (each input read once, each output written once); GB/s is that over our time, and its share of the triad is shown for
-                cases whose arrays are beyond the caches. GFLOP/s count products only; their share is that of a large product in f32 (or of bf16, by which attention is computed in either type). Difference: the largest of the two sides' results, relative to the largest value; empty where each side draws its own noise.
+                cases whose arrays are beyond the caches. GFLOP/s count products only; their share is that of a large product in the same type.
+                Where a goal is missed, the table says what ratio the machine allows, if that is less than the goal: with the bytes at the triad's bandwidth (in cache, for cases that fit there) and the products at the peak.
+                Difference: the largest of the two sides' results, relative to the largest value; empty where each side draws its own noise.
                 The interval of a ratio is the least and the largest of its rounds.
                 Peer: libtorch %s; CPU: %s; JDK %s.
                 %s""".formatted(device, rounds, torch.class.getPackage().getImplementationVersion() == null ? "of org.bytedeco:pytorch" : torch.class.getPackage().getImplementationVersion(),

@@ -17,7 +17,7 @@ class FiguresTest {
 
     /** Our times of three rounds, the peer's always 100 nanoseconds. */
     private static Row row(String name, double... ours) {
-        return new Row(new Subject("work", name, "rows 3", 12, 24, DType.F32, 2, false, ""), ours, new double[] {100, 100, 100}, 0, 10, new Peak(100, 200));
+        return new Row(new Subject("work", name, "rows 3", 12, 24, DType.F32, 2, false, ""), ours, new double[] {100, 100, 100}, 0, new Triad(10, 0, 0, 40), new Peak(100, 200));
     }
 
     private Path written(String file, int threads, Row... rows) throws Exception {
