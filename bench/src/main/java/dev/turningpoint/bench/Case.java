@@ -3,6 +3,7 @@ package dev.turningpoint.bench;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.kernels.cases.KernelCase;
 import dev.turningpoint.kernels.cases.KernelCases;
+import dev.turningpoint.kernels.cases.KernelLaunch;
 import dev.turningpoint.kernels.cases.Size;
 import java.util.stream.Collectors;
 
@@ -56,7 +57,7 @@ record Case(String title, KernelCase kernels, Kind kind, Peer peer, String reaso
     }
 
     Subject subject() {
-        return new Subject(title, kernels.name(), shape(), kernels.compulsoryBytes(), flops(), flops() == 0 ? null : kernels.buffers().getFirst().type(), kind.goal, boundByBandwidth(), reason);
+        return new Subject(title, kernels.name(), shape(), kernels.launches().stream().mapToLong(KernelLaunch::compulsoryBytes).sum(), flops(), flops() == 0 ? null : kernels.buffers().getFirst().type(), kind.goal, boundByBandwidth(), reason);
     }
 
     /** Of attention: two products forward, five backward. */

@@ -13,13 +13,17 @@ import org.bytedeco.pytorch.global.torch;
 abstract class EagerNetwork {
     private static final double EPS = 1e-6;
 
+    /** Alpha of an adapter over its rank, as the presets have it. */
+    static final double LORA_SCALE = 2;
+
     /** By diffusers' names; each can be asked for its gradient. */
     final Map<String, Tensor> weights = new LinkedHashMap<>();
 
-    /** {@code nn.Linear}; without a bias where there is none. */
+    /** {@code nn.Linear}; without a bias where there is none; with its adapter, as peft computes it, where there is one. */
     final Tensor linear(String name, Tensor x) {
-        Tensor bias = weights.get(name + ".bias");
-        return torch.linear(x, weights.get(name + ".weight"), bias == null ? new TensorOptional() : Torch.optional(bias));
+        Tensor bias = weights.get(name + ".bias"), a = weights.get(name + ".lora_A.weight");
+        Tensor y = torch.linear(x, weights.get(name + ".weight"), bias == null ? new TensorOptional() : Torch.optional(bias));
+        return a == null ? y : y.add(Torch.times(torch.linear(torch.linear(x, a), weights.get(name + ".lora_B.weight")), LORA_SCALE));
     }
 
     /** {@code linear_2(silu(linear_1(x)))}. */

@@ -2,7 +2,6 @@ package dev.turningpoint.bench;
 
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
-import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.grpo.PolicyUpdate;
@@ -111,15 +110,15 @@ final class GlyphWork implements Work {
         Tensor latents = memory.tensor("latents", DType.F32, rows, n), sigmas = memory.tensor("sigmas", DType.F32, rows), condition = memory.tensor("conditions", DType.I32, rows, GlyphConfig.DEFAULT.tokens()),
                 velocity = memory.tensor("velocity", DType.F32, rows, n), gradient = memory.tensor("gradient", DType.F32, rows, n);
         resources.add(memory.allocate(device));
-        upload(latents, Torch.memory(x));
-        upload(sigmas, Torch.memory(sigma));
-        upload(gradient, Torch.memory(g));
-        upload(condition, MemorySegment.ofArray(Arrays.copyOf(this.words, rows * GlyphConfig.DEFAULT.tokens())));
+        Transfers.upload(latents, Torch.memory(x), stream);
+        Transfers.upload(sigmas, Torch.memory(sigma), stream);
+        Transfers.upload(gradient, Torch.memory(g), stream);
+        Transfers.upload(condition, MemorySegment.ofArray(Arrays.copyOf(this.words, rows * GlyphConfig.DEFAULT.tokens())), stream);
         if (!backward) {
             ours = () -> model.velocity(stream, latents.address(), sigmas.address(), condition.address(), velocity.address(), rows);
             theirs = () -> peer.velocity(x, sigma, words);
             ours.run();
-            return difference(peer.velocity(x, sigma, words), download(velocity));
+            return Transfers.difference(peer.velocity(x, sigma, words), Transfers.download(velocity, stream));
         }
         ours = () -> {
             model.zeroGradients(stream);
@@ -137,7 +136,7 @@ final class GlyphWork implements Work {
 
     private Walk walk(TrajectoryStore store) {
         int n = model.latentSize();
-        float[] all = download(store.latents());
+        float[] all = Transfers.download(store.latents(), stream);
         var latents = new org.bytedeco.pytorch.Tensor[WINDOW + 1];
         for (int i = 0; i <= WINDOW; i++) {
             latents[i] = torch.empty(TRAJECTORIES, n);
@@ -167,7 +166,7 @@ final class GlyphWork implements Work {
         int[] conditions = Arrays.copyOf(words, TRAJECTORIES * model.conditionTokens());
         ours = () -> sampler.run(stream, conditions, keys, SEED, store, 0);
         ours.run();
-        float[] images = read(sampler.images(), sampler.branches() * TRAJECTORIES * model.latentSize());
+        float[] images = Transfers.download(sampler.images(), sampler.branches() * TRAJECTORIES * model.latentSize(), stream);
         Walk walk = walk(store);
         var words = conditions(TRAJECTORIES);
         var sigmas = new org.bytedeco.pytorch.Tensor[STEPS];
@@ -175,7 +174,7 @@ final class GlyphWork implements Work {
         theirs = () -> stepByStep(walk, words, sigmas);
         double worst = 0;
         org.bytedeco.pytorch.Tensor[] found = stepByStep(walk, words, sigmas);
-        for (int b = 0; b < found.length; b++) worst = Math.max(worst, difference(found[b], Arrays.copyOfRange(images, b * TRAJECTORIES * model.latentSize(), (b + 1) * TRAJECTORIES * model.latentSize())));
+        for (int b = 0; b < found.length; b++) worst = Math.max(worst, Transfers.difference(found[b], Arrays.copyOfRange(images, b * TRAJECTORIES * model.latentSize(), (b + 1) * TRAJECTORIES * model.latentSize())));
         return worst;
     }
 
@@ -306,14 +305,14 @@ final class GlyphWork implements Work {
 
     /** The largest difference of any gradient, relative to the largest of its tensor's, over tensors that have a gradient to speak of. */
     private double gradientDifference(org.bytedeco.pytorch.Tensor[] theirs) {
-        float[] flat = download(model.trained().gradients());
+        float[] flat = Transfers.download(model.trained().gradients(), stream);
         double worst = 0, largest = 0;
         for (var t : theirs) largest = Math.max(largest, t.abs().max().item_double());
         List<String> names = peer.names();
         for (int i = 0; i < theirs.length; i++) {
             Slot slot = model.trained().layout().slot(names.get(i));
             float[] mine = Arrays.copyOfRange(flat, Math.toIntExact(slot.offset()), Math.toIntExact(slot.offset() + slot.elements()));
-            float[] other = floats(theirs[i]);
+            float[] other = Transfers.floats(theirs[i]);
             double most = 0, off = 0;
             for (int k = 0; k < mine.length; k++) {
                 most = Math.max(most, Math.abs(other[k]));
@@ -322,40 +321,6 @@ final class GlyphWork implements Work {
             if (most > 1e-4 * largest) worst = Math.max(worst, off / most);
         }
         return worst;
-    }
-
-    private static double difference(org.bytedeco.pytorch.Tensor theirs, float[] mine) {
-        float[] other = floats(theirs);
-        double most = 0, off = 0;
-        for (int k = 0; k < mine.length; k++) {
-            most = Math.max(most, Math.abs(other[k]));
-            off = Math.max(off, Math.abs((double) mine[k] - other[k]));
-        }
-        return off / most;
-    }
-
-    private static float[] floats(org.bytedeco.pytorch.Tensor t) {
-        return Torch.memory(t.detach().contiguous()).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
-    }
-
-    private void upload(Tensor target, MemorySegment heap) {
-        try (HostMemory host = HostMemory.allocate(target.bytes())) {
-            host.segment().asSlice(0, heap.byteSize()).copyFrom(heap);
-            stream.copyToDevice(target.address(), host.segment().asSlice(0, target.bytes()));
-            stream.synchronize();
-        }
-    }
-
-    private float[] download(Tensor t) {
-        return read(t.address(), Math.toIntExact(t.elements()));
-    }
-
-    private float[] read(long address, int count) {
-        try (HostMemory host = HostMemory.allocate(4L * count)) {
-            stream.copyToHost(host.segment().asSlice(0, 4L * count), address);
-            stream.synchronize();
-            return host.segment().asSlice(0, 4L * count).toArray(ValueLayout.JAVA_FLOAT);
-        }
     }
 
     @Override

@@ -65,6 +65,7 @@ public final class PeerComparison implements Callable<Integer> {
     static List<Work.Offer> works() {
         var works = new ArrayList<Work.Offer>();
         works.addAll(GlyphWork.offers());
+        works.addAll(BlockWork.offers());
         works.addAll(ProductWork.offers());
         return works;
     }
@@ -137,7 +138,7 @@ public final class PeerComparison implements Callable<Integer> {
                 # %s against PyTorch eager
 
                 Written by `./turningpoint bench` (see `bench/README.md`): same inputs, same process, the median of %d interleaved rounds of about 100 ms on each
-                side. MB are the least that must move (each input read once, each output written once); GB/s is that over our time, and its share of the triad is shown for
+                side. MB are the least that must move (each kernel reads its inputs once and writes its outputs once); GB/s is that over our time, and its share of the triad is shown for
                 cases whose arrays are beyond the caches. GFLOP/s count products only; their share is that of a large product in the same type.
                 Where a goal is missed, the table says what ratio the machine allows, if that is less than the goal: with the bytes at the triad's bandwidth (in cache, for cases that fit there) and the products at the peak.
                 Difference: the largest of the two sides' results, relative to the largest value; empty where each side draws its own noise.

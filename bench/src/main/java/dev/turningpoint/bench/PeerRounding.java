@@ -42,13 +42,13 @@ public final class PeerRounding {
     }
 
     private static Found run(Path folder, SafetensorsFile io, torch.ScalarType type, List<String> names) {
-        var network = new TinyNetwork(folder, io, type);
+        var network = PublishedNetwork.golden(folder, io, type);
         names.clear();
         names.addAll(network.parameters());
         Tensor out = Torch.recorded(network::forward);
         var of = new ArrayList<>(List.of(network.latents, network.text, network.pooled));
         for (String n : names) of.add(network.parameter(n));
-        Tensor[] gradients = Torch.gradients(new Tensor[] {out}, of.toArray(Tensor[]::new), TinyNetwork.tensor(io, "in.gout").to(type));
+        Tensor[] gradients = Torch.gradients(new Tensor[] {out}, of.toArray(Tensor[]::new), PublishedNetwork.tensor(io, "in.gout").to(type));
         var parameters = new ArrayList<float[]>();
         for (int i = 3; i < gradients.length; i++) parameters.add(floats(gradients[i]));
         return new Found(floats(out), floats(gradients[0]), floats(gradients[1]), floats(gradients[2]), parameters);

@@ -8,7 +8,7 @@ import dev.turningpoint.gpu.DType;
  * @param title   what it is
  * @param name    of the case
  * @param shape   sizes, for people
- * @param bytes   that must move at least; 0 where nobody counts them
+ * @param bytes   that the kernels must move at least, each reading its inputs and writing its outputs once; 0 where nobody counts them
  * @param flops   of the products in it; 0 where nobody counts them
  * @param units   whose peak they are held against: F32 for multiply-adds, BF16 for dot products; null without flops
  * @param goal    how many times as fast as the peer it is to be; 0 for none

@@ -4,38 +4,65 @@ import dev.turningpoint.weights.SafetensorsFile;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /**
- * The tiny networks of the goldens in libtorch, operation by operation as diffusers has them ({@code SD3Transformer2DModel}, {@code FluxTransformer2DModel} with
- * {@code model.to(dtype)}), so that PyTorch's own rounding in bf16 can be measured. What diffusers computes in f32 whatever the type is f32 here (norms of queries and keys,
- * rotations); the timestep is not rounded to the type, which spares the peer an error that a pipeline makes.
+ * SD3 and FLUX.1 in libtorch, operation by operation as diffusers has them ({@code SD3Transformer2DModel}, {@code FluxTransformer2DModel} with {@code model.to(dtype)}). What diffusers computes
+ * in f32 whatever the type is f32 here (norms of queries and keys, rotations); the timestep is not rounded to the type, which spares the peer an error that a pipeline makes.
  */
-final class TinyNetwork extends EagerNetwork {
-    private static final int HEADS = 2;
-
+final class PublishedNetwork extends EagerNetwork {
     private final boolean flux;
+    private final int heads;
     private final torch.ScalarType type;
-    private final SafetensorsFile io;
+    private final Tensor timestep, guidance;
+    private final Tensor[] rope;
     final Tensor latents, text, pooled;
 
     /**
+     * @param heads    of attention
+     * @param type     of the weights and of the inputs
+     * @param latents  [batch, channels, height, width] of SD3, [batch, tokens, channels] of FLUX
+     * @param text     [batch, tokens, width]
+     * @param pooled   [batch, width]
+     * @param timestep [batch], 1000 sigma
+     * @param guidance [batch], of FLUX; null: SD3
+     * @param rope     cosines and sines of FLUX, [tokens, head dim] of text and image; null: SD3
+     */
+    PublishedNetwork(Map<String, Tensor> weights, int heads, torch.ScalarType type, Tensor latents, Tensor text, Tensor pooled, Tensor timestep, Tensor guidance, Tensor[] rope) {
+        this.weights.putAll(weights);
+        this.heads = heads;
+        this.type = type;
+        this.latents = latents;
+        this.text = text;
+        this.pooled = pooled;
+        this.timestep = timestep;
+        this.guidance = guidance;
+        this.rope = rope;
+        flux = rope != null;
+    }
+
+    /**
+     * The tiny network of a golden; its weights and inputs can be asked for their gradients.
+     *
      * @param folder of {@code sd3_tiny} or {@code flux_tiny}
      * @param io     its {@code io.safetensors}
      */
-    TinyNetwork(Path folder, SafetensorsFile io, torch.ScalarType type) {
-        flux = folder.getFileName().toString().startsWith("flux");
-        this.type = type;
-        this.io = io;
+    static PublishedNetwork golden(Path folder, SafetensorsFile io, torch.ScalarType type) {
+        boolean flux = folder.getFileName().toString().startsWith("flux");
+        torch.ScalarType wide = type == torch.ScalarType.Double ? type : torch.ScalarType.Float;
+        var weights = new LinkedHashMap<String, Tensor>();
         try (var file = SafetensorsFile.open(folder.resolve("diffusion_pytorch_model.safetensors"))) {
             for (String name : file.names()) weights.put(name, Torch.leaf(tensor(file, name).to(type)));
         }
-        latents = Torch.leaf(tensor(io, "in.hidden_states").to(type));
-        text = Torch.leaf(tensor(io, "in.encoder_hidden_states").to(type));
-        pooled = Torch.leaf(tensor(io, "in.pooled_projections").to(type));
+        Tensor[] inputs = {Torch.leaf(tensor(io, "in.hidden_states").to(type)), Torch.leaf(tensor(io, "in.encoder_hidden_states").to(type)), Torch.leaf(tensor(io, "in.pooled_projections").to(type))};
+        Tensor timestep = Torch.times(tensor(io, "in.timestep"), flux ? 1000 : 1);
+        return new PublishedNetwork(weights, 2, type, inputs[0], inputs[1], inputs[2], timestep, flux ? tensor(io, "in.guidance") : null,
+                flux ? new Tensor[] {tensor(io, "act.pos_embed.0").to(wide), tensor(io, "act.pos_embed.1").to(wide)} : null);
     }
 
     static Tensor tensor(SafetensorsFile file, String name) {
@@ -67,7 +94,7 @@ final class TinyNetwork extends EagerNetwork {
         long side = Math.round(Math.sqrt(table.size(1)));
         Tensor places = table.reshape(1, side, side, d).narrow(1, (side - rows) / 2, rows).narrow(2, (side - columns) / 2, columns).reshape(1, rows * columns, d);
         x = x.add(places.to(wide())).to(type);
-        Tensor condition = mlp("time_text_embed.timestep_embedder", sinusoid(tensor(io, "in.timestep"))).add(mlp("time_text_embed.text_embedder", pooled)), words = linear("context_embedder", text);
+        Tensor condition = mlp("time_text_embed.timestep_embedder", sinusoid(timestep)).add(mlp("time_text_embed.text_embedder", pooled)), words = linear("context_embedder", text);
         Tensor activated = torch.silu(condition);
         int blocks = count("transformer_blocks.");
         for (int i = 0; i < blocks; i++) {
@@ -91,11 +118,10 @@ final class TinyNetwork extends EagerNetwork {
 
     private Tensor flux() {
         Tensor x = linear("x_embedder", latents), words = linear("context_embedder", text);
-        Tensor condition = mlp("time_text_embed.timestep_embedder", sinusoid(Torch.times(tensor(io, "in.timestep"), 1000)))
-                .add(mlp("time_text_embed.guidance_embedder", sinusoid(Torch.times(tensor(io, "in.guidance"), 1000)))).add(mlp("time_text_embed.text_embedder", pooled));
+        Tensor condition = mlp("time_text_embed.timestep_embedder", sinusoid(timestep))
+                .add(mlp("time_text_embed.guidance_embedder", sinusoid(Torch.times(guidance, 1000)))).add(mlp("time_text_embed.text_embedder", pooled));
         Tensor activated = torch.silu(condition);
         long d = x.size(2);
-        Tensor[] rope = {tensor(io, "act.pos_embed.0").to(wide()), tensor(io, "act.pos_embed.1").to(wide())};
         for (int i = 0; i < count("transformer_blocks."); i++) {
             String name = "transformer_blocks." + i + ".";
             Tensor[] m = chunks(name + "norm1.linear", activated, d), c = chunks(name + "norm1_context.linear", activated, d);
@@ -130,14 +156,14 @@ final class TinyNetwork extends EagerNetwork {
             q = rotated(q, rope);
             k = rotated(k, rope);
         }
-        Tensor out = torch.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.size(0), q.size(2), HEADS * q.size(3)).to(type);
+        Tensor out = torch.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.size(0), q.size(2), heads * q.size(3)).to(type);
         if (words == null) return new Tensor[] {out};
         long ni = x.size(1), nt = words.size(1);
         return new Tensor[] {out.narrow(1, first ? 0 : nt, ni), out.narrow(1, first ? ni : 0, nt)};
     }
 
     private Tensor heads(String layer, Tensor x, String norm) {
-        Tensor y = linear(layer, x).reshape(x.size(0), x.size(1), HEADS, -1).transpose(1, 2), weight = norm == null ? null : weights.get(norm + ".weight");
+        Tensor y = linear(layer, x).reshape(x.size(0), x.size(1), heads, -1).transpose(1, 2), weight = norm == null ? null : weights.get(norm + ".weight");
         if (weight == null) return y;
         return normalised(y.to(wide())).to(type).mul(weight);
     }
