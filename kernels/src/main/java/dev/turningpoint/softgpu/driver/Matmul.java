@@ -20,8 +20,9 @@ import java.util.concurrent.atomic.AtomicIntegerArray;
  */
 class Matmul {
     static final int BASE = 96;
-    private static final int[] SIZES = {16, 32, 48, 64, 96, 192};
+    private static final int[] SIZES = {16, 32, 48, 64, 96, 192, 256, 384, 512, 768, 1024};
     private static final int BASE_INDEX = 4;
+    private static final long CACHED_BYTES = 512 << 10;
     /** The length from which a sum is cut, and bounds of its pieces: a quarter of the sum, so that few tokens keep several cores busy too. */
     private static final long DEEP = 512, SHORTEST_PIECE = 256, LONGEST_PIECE = 1024;
     private static final long MOST_PARTIAL_BYTES = 64L << 20;
@@ -78,12 +79,13 @@ class Matmul {
             if (m % rows != 0) product(m % rows, shape.k());
             return product(rows, shape.k());
         }
-        long overhead = shape.bTransposed() ? 8 : 3;  // of a chunk, in rows: oneDNN copies a transposed right side each time
+        long overhead = copying();
+        double uneven = Workers.THREADS == 1 ? 0 : 0.5;   // of a chunk is waited for at the end
         int best = BASE_INDEX;
         double soonest = Double.MAX_VALUE;
         for (int i = 0; i < SIZES.length; i++) {
             long chunks = (m + SIZES[i] - 1) / SIZES[i];
-            double time = ((chunks + Workers.THREADS - 1) / Workers.THREADS + 0.5) * (SIZES[i] + overhead);
+            double time = ((chunks + Workers.THREADS - 1) / Workers.THREADS + uneven) * (SIZES[i] + overhead);
             if (time < soonest) {
                 soonest = time;
                 best = i;
@@ -91,6 +93,16 @@ class Matmul {
         }
         Object p = sized(best);
         return p == DIFFERS ? base() : (Product) p;
+    }
+
+    /**
+     * What a chunk costs beside its rows, in rows: oneDNN copies the right side each time, unless it can multiply f32 as it lies. One that is in cache is copied in the time of a few rows,
+     * a larger one at the speed of memory, which is the time of more rows of bf16 than of f32.
+     */
+    private long copying() {
+        boolean bf16 = shape.inputType() == CublasLtFunctions.R_16BF;
+        if (shape.n() * shape.k() * Product.bytes(shape.inputType()) <= CACHED_BYTES) return shape.bTransposed() ? 8 : 3;
+        return bf16 ? 50 : shape.bTransposed() ? 30 : 3;
     }
 
     private Product base() {
@@ -112,7 +124,7 @@ class Matmul {
 
     /** Runs both on the same random rows. */
     private boolean sameBits(Product p, Product base) {
-        long rows = Math.max(p.m, base.m), in = Product.bytes(shape.inputType()), out = Product.bytes(shape.outputType()), biasBytes = Product.bytes(shape.biasType());
+        long rows = (p.m + base.m - 1) / base.m * base.m, in = Product.bytes(shape.inputType()), out = Product.bytes(shape.outputType()), biasBytes = Product.bytes(shape.biasType());
         long aBytes = round(rows * shape.lda() * in), bBytes = round((shape.bTransposed() ? shape.n() : shape.k()) * shape.ldb() * in);
         long dBytes = round(rows * shape.ldd() * out), biasSize = round(Math.max(rows, shape.n()) * biasBytes);
         long memory = Memory.alignedAlloc(4096, aBytes + bBytes + 2 * dBytes + biasSize + round(Math.max(p.scratchBytes, base.scratchBytes)));
@@ -131,8 +143,7 @@ class Matmul {
                 }
                 Raw.copy(e, d, dBytes);
                 p.run(this, a, b, d, bias, scratch);
-                if (p.m <= base.m) base.run(this, a, b, e, bias, scratch);
-                else for (long r = 0; r < p.m; r += base.m) base.run(this, a + r * shape.lda() * in, b, e + r * shape.ldd() * out, bias + (shape.bias() == Shape.ROW_BIAS ? r * biasBytes : 0), scratch);
+                for (long r = 0; r < p.m; r += base.m) base.run(this, a + r * shape.lda() * in, b, e + r * shape.ldd() * out, bias + (shape.bias() == Shape.ROW_BIAS ? r * biasBytes : 0), scratch);
                 for (long r = 0; r < p.m; r++)
                     if (MemorySegment.mismatch(Raw.ALL, d + r * shape.ldd() * out, d + (r * shape.ldd() + shape.n()) * out, Raw.ALL, e + r * shape.ldd() * out, e + (r * shape.ldd() + shape.n()) * out) >= 0) same = false;
                 release();

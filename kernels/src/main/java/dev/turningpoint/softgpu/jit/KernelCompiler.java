@@ -196,7 +196,7 @@ public final class KernelCompiler {
 
     /** A hash over the classes that decide what is emitted, and those within them. */
     private static String emitterVersion() {
-        Class<?>[] emitters = {KernelEmitter.class, Arithmetic.class, Carries.class, Groups.class, Turns.class, BarrierObjects.class, dev.turningpoint.softgpu.analysis.Waits.class, SystemStubs.class, Memory.class, Runs.class, GatherLibrary.class, Matrix.class, MatrixLibrary.class, SharedSlots.class, MathLibrary.class, Ir.class, NativeCompiler.class, KernelCompiler.class,
+        Class<?>[] emitters = {KernelEmitter.class, Arithmetic.class, Carries.class, Groups.class, Turns.class, BarrierObjects.class, dev.turningpoint.softgpu.analysis.Waits.class, SystemStubs.class, Memory.class, Runs.class, GatherLibrary.class, Matrix.class, MatrixLibrary.class, WarpMatrices.class, SharedSlots.class, MathLibrary.class, Ir.class, NativeCompiler.class, KernelCompiler.class,
                 KernelAnalysis.class, Geometry.class, dev.turningpoint.softgpu.analysis.FlowGraph.class, dev.turningpoint.softgpu.analysis.Shape.class,
                 dev.turningpoint.softgpu.analysis.Interval.class, dev.turningpoint.softgpu.analysis.Effects.class, dev.turningpoint.softgpu.ptx.PtxParser.class, dev.turningpoint.softgpu.ptx.PtxModule.class,
                 dev.turningpoint.softgpu.ptx.Inliner.class};
