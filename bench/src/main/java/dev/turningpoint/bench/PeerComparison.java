@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.bytedeco.pytorch.global.torch;
 import picocli.CommandLine;
@@ -23,6 +24,12 @@ import picocli.CommandLine.Parameters;
 @Command(name = "bench", mixinStandardHelpOptions = true, sortOptions = false,
         description = "Compares training of the glyph model, its parts, matrix products and every kernel, on the software GPU, with PyTorch eager in the same process.")
 public final class PeerComparison implements Callable<Integer> {
+
+    /**
+     * For the C library: memory that was freed stays with the process. Else each of the peer's results beyond 32 MB is fresh memory, whose pages the system clears first, and which costs a multiple
+     * of the work itself; ours are allocated once.
+     */
+    private static final Map<String, String> KEEPING_MEMORY = Map.of("MALLOC_ARENA_MAX", "1", "MALLOC_MMAP_MAX_", "0", "MALLOC_TRIM_THRESHOLD_", String.valueOf(1L << 40));
 
     @Option(names = "--threads", split = ",", defaultValue = "1,2", description = "Threads of both sides, a run for each (default: ${DEFAULT-VALUE}).")
     private List<Integer> threads;
@@ -119,6 +126,7 @@ public final class PeerComparison implements Callable<Integer> {
         var process = new ProcessBuilder(command).inheritIO();
         process.environment().put("OPENBLAS_NUM_THREADS", String.valueOf(t));
         process.environment().put("OMP_NUM_THREADS", String.valueOf(t));
+        process.environment().putAll(KEEPING_MEMORY);
         var running = process.start();
         Runtime.getRuntime().addShutdownHook(new Thread(running::destroy));
         return running.waitFor();

@@ -6,13 +6,15 @@ import dev.turningpoint.kernels.SamplerKernels;
 import dev.turningpoint.kernels.cases.KernelCases;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 
 /**
- * Milliseconds from the start of a JVM to the end of its first kernel, in processes of their own, of which the first fills the cache of compiled kernels and does not count; and to compile every
- * kernel with as many threads as there are processors, without the cache.
+ * Milliseconds from the start of a JVM to the end of its first kernel, in processes of their own, of which the first fills the cache of compiled kernels and does not count; the same with the JDK's
+ * ahead-of-time cache of classes, as {@code ./turningpoint} has it; and to compile every kernel with as many threads as there are processors, without a cache.
  */
 public final class StartUp {
     private static final int PROCESSES = 7, COMPILING = 3;
@@ -22,8 +24,15 @@ public final class StartUp {
     public static void main(String[] args) throws Exception {
         if (args.length == 0) {
             child("first");
-            report("first kernel", "first", PROCESSES);
-            report("every kernel compiled", "compile", COMPILING);
+            report("first kernel", PROCESSES, "first");
+            Path classes = Files.createTempFile("classes", ".aot");
+            try {
+                child("first", "-XX:AOTCacheOutput=" + classes);
+                report("first kernel, with an ahead-of-time cache,", PROCESSES, "first", "-XX:AOTCache=" + classes);
+            } finally {
+                Files.delete(classes);
+            }
+            report("every kernel compiled", COMPILING, "compile");
             return;
         }
         if (args[0].equals("compile")) {
@@ -42,19 +51,21 @@ public final class StartUp {
         }
     }
 
-    private static void report(String what, String child, int processes) throws IOException, InterruptedException {
+    private static void report(String what, int processes, String child, String... options) throws IOException, InterruptedException {
         var times = new ArrayList<Long>();
-        for (int i = 0; i < processes; i++) times.add(child(child));
+        for (int i = 0; i < processes; i++) times.add(child(child, options));
         Collections.sort(times);
         System.out.printf("%s after %d ms (median of %d; %s)%n", what, times.get(processes / 2), processes, times);
     }
 
-    private static long child(String what) throws IOException, InterruptedException {
-        Process process = new ProcessBuilder(List.of(ProcessHandle.current().info().command().orElse("java"), "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED", "-Dorg.lwjgl.system.memoryBackend=ffm",
-                "-Dturningpoint.device=software", "-Dturningpoint.software.cache=" + !what.equals("compile"), "-cp", System.getProperty("java.class.path"), StartUp.class.getName(), what))
-                .redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    private static long child(String what, String... options) throws IOException, InterruptedException {
+        var command = new ArrayList<>(List.of(ProcessHandle.current().info().command().orElse("java"), "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED", "-Dorg.lwjgl.system.memoryBackend=ffm",
+                "-Dturningpoint.device=software", "-Dturningpoint.software.cache=" + !what.equals("compile")));
+        command.addAll(List.of(options));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), StartUp.class.getName(), what));
+        Process process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
         String said = new String(process.getInputStream().readAllBytes()).strip();
         if (process.waitFor() != 0) throw new IllegalStateException("a process ended with " + process.exitValue());
-        return Long.parseLong(said);
+        return Long.parseLong(said.lines().filter(line -> line.chars().allMatch(Character::isDigit)).findFirst().orElseThrow());   // the JVM tells of its cache beside
     }
 }
