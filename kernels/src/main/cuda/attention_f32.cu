@@ -26,6 +26,9 @@ template <int D, int OPERANDS> struct Block {
 // Element (row, column) of 32 x 32: groups of four columns change places from row to row, so that rows and columns alike fall into different banks.
 __device__ __forceinline__ int swizzled(int row, int column) { return row * 32 + (((column >> 2) ^ (row & 7)) << 2) + (column & 3); }
 
+// The same where the row is known when it is compiled: nothing changes places in row 0, which nvcc would find by other arithmetic.
+__device__ __forceinline__ int in_row(int row, int column) { return row == 0 ? column : swizzled(row, column); }
+
 // This warp's 32 rows of a matrix, times factor, column after column. Rows that do not exist become zeros.
 template <int D>
 __device__ __forceinline__ void load_own(float* own, const Rows<const float>& src, int matrixRow, float factor) {
@@ -35,7 +38,7 @@ __device__ __forceinline__ void load_own(float* own, const Rows<const float>& sr
         #pragma unroll 1
         for (int r = 0; r < 32; r += 8) {
             #pragma unroll
-            for (int i = 0; i < 8; i++) own[r * 32 + swizzled(i, lane)] = matrixRow + r + i < src.count ? src[matrixRow + r + i][column + lane] : 0.f;
+            for (int i = 0; i < 8; i++) own[r * 32 + in_row(i, lane)] = matrixRow + r + i < src.count ? src[matrixRow + r + i][column + lane] : 0.f;
         }
         __syncwarp();
         float4 x[8];
@@ -69,7 +72,7 @@ __device__ __forceinline__ void store_own(const Rows<float>& out, int matrixRow,
         for (int r = 0; r < 32; r += 8) {
             #pragma unroll
             for (int i = 0; i < 8; i++) {
-                if (matrixRow + r + i < out.count) out[matrixRow + r + i][column + lane] = shared[r * 32 + swizzled(i, lane)];
+                if (matrixRow + r + i < out.count) out[matrixRow + r + i][column + lane] = shared[r * 32 + in_row(i, lane)];
             }
         }
     }

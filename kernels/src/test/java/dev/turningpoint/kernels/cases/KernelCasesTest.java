@@ -58,13 +58,13 @@ class KernelCasesTest {
         device.close();
     }
 
-    /** Every entry of the committed PTX, as {@code family.entry}. */
+    /** Every entry of the committed PTX, as {@code family.entry}; a family may have a file for each storage type. */
     static Map<String, PtxKernel> committed() throws Exception {
         var found = new TreeMap<String, PtxKernel>();
         Path folder = Path.of(NormKernels.class.getResource("norm.ptx").toURI()).getParent();
         try (Stream<Path> files = Files.list(folder)) {
             for (Path file : files.filter(f -> f.toString().endsWith(".ptx")).toList()) {
-                String family = file.getFileName().toString().replace(".ptx", "");
+                String family = file.getFileName().toString().replaceFirst("(_f32|_bf16)?\\.ptx$", "");
                 PtxParser.parse(family, text(file)).kernels().values().forEach(k -> found.put(family + "." + k.name(), k));
             }
         }
