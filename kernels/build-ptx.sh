@@ -36,7 +36,7 @@ resources() { # name
 
 build() { # name
   nvcc -ptx -lineinfo -arch=sm_80 -O3 --std=c++17 "$1.cu" -o "$work/$1.raw" || { echo "$1.cu: nvcc failed" >&2; return 1; }
-  sed -E -e 's/_[0-9a-f]{8}_([0-9]+_[A-Za-z0-9_]+_cu)_[0-9a-f]{8}/_00000000_\1_00000000/g' -e 's/^(\t\.file\t[0-9]+ ").*\//\1/' -e 's/, function_name .*//' \
+  sed -E -e 's/_[0-9a-f]{8}_([0-9]+_[a-z]+(_[a-z]+[0-9]+)?_cu)_[0-9a-f]{8}/_00000000_\1_00000000/g' -e 's/^(\t\.file\t[0-9]+ ").*\//\1/' -e 's/, function_name .*//' \
       -e '/^\t\.section\t\.debug_str/,/^\t\}/d' "$work/$1.raw" >"$work/$1.ptx"
   for sm in $architectures; do
     ptxas -arch="sm_$sm" -v "$work/$1.ptx" -o /dev/null 2>"$work/$1.$sm.log" || { echo "$1.ptx: ptxas sm_$sm failed:" >&2; cat "$work/$1.$sm.log" >&2; return 1; }
