@@ -90,6 +90,13 @@ __device__ __forceinline__ void load_tile(float* tile, const Rows<const float>& 
     }
 }
 
+// Four neighbours of a tile, the same for all lanes. As one instruction: what nvcc makes of float4 here, one load or several, is not the same for every checkout.
+__device__ __forceinline__ float4 load_tile4(const float* p) {
+    float4 v;
+    asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
+    return v;
+}
+
 // c[j] = own row times row j of a tile
 template <int D>
 __device__ __forceinline__ void dots(float (&c)[STEP], const float* own, const float* tile) {
@@ -100,7 +107,7 @@ __device__ __forceinline__ void dots(float (&c)[STEP], const float* own, const f
     for (int d = 0; d < D; d += 4) {  // not unrolled whole: what was read of the tile would be kept for accumulate, in more registers than there are
         float4 x[STEP];
         #pragma unroll
-        for (int j = 0; j < STEP; j++) x[j] = *reinterpret_cast<const float4*>(tile + j * D + d);
+        for (int j = 0; j < STEP; j++) x[j] = load_tile4(tile + j * D + d);
         float a = own[32 * d + lane];
         #pragma unroll
         for (int j = 0; j < STEP; j++) c[j] = fmaf(a, x[j].x, c[j]);
@@ -120,18 +127,14 @@ __device__ __forceinline__ void dots(float (&c)[STEP], const float* own, const f
 template <int D>
 __device__ __forceinline__ void accumulate(float (&sum)[D], const float (&p)[STEP], const float* tile) {
     #pragma unroll
-    for (int d = 0; d < D; d += 8) {
+    for (int d = 0; d < D; d += 4) {
         #pragma unroll
         for (int j = 0; j < STEP; j++) {
-            const float4 x = *reinterpret_cast<const float4*>(tile + j * D + d), y = *reinterpret_cast<const float4*>(tile + j * D + d + 4);
+            const float4 x = load_tile4(tile + j * D + d);
             sum[d] = fmaf(p[j], x.x, sum[d]);
             sum[d + 1] = fmaf(p[j], x.y, sum[d + 1]);
             sum[d + 2] = fmaf(p[j], x.z, sum[d + 2]);
             sum[d + 3] = fmaf(p[j], x.w, sum[d + 3]);
-            sum[d + 4] = fmaf(p[j], y.x, sum[d + 4]);
-            sum[d + 5] = fmaf(p[j], y.y, sum[d + 5]);
-            sum[d + 6] = fmaf(p[j], y.z, sum[d + 6]);
-            sum[d + 7] = fmaf(p[j], y.w, sum[d + 7]);
         }
     }
 }
