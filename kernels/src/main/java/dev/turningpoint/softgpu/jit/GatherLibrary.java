@@ -5,8 +5,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * Loads and stores of lanes that are not neighbours, as functions for processors without AVX-512. LLVM would write out a test, a branch and an access for each of
- * the 32 lanes at every use; a function that visits the lanes of a mask is as fast, and a hundredth of the text.
+ * Loads and stores of lanes that are not neighbours, as functions: all of them for processors without AVX-512, those of a vector a lane for every processor. LLVM would write out an access for each
+ * of the 32 lanes at every use, with a test and a branch where lanes are masked; a function that visits the lanes is as fast, and a hundredth of the text.
  *
  * <p>A function takes memory for the values (component by component, 32 lanes each), an address, 32 offsets from it, and the lanes as bits.
  */

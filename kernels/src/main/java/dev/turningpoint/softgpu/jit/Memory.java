@@ -224,21 +224,9 @@ final class Memory {
             }
         }
         if (scattered(p, bytes, width)) note(i, "gathers", p);
-        if (byFunction()) {
+        if (byFunction() || whole(mask, width)) {
             String to = lanes(library.load(y, bytes, width), p, bytes * width, k.activeMask(), null);
             for (int j = 0; j < width; j++) out.put(j, ir.temp("load " + Ir.vector(y) + ", ptr " + (j == 0 ? to : ir.temp("getelementptr i8, ptr " + to + ", i64 " + 32 * j * bytes))), true);
-            return;
-        }
-        if (mask == null && width > 1 && width * bytes <= 16) {
-            String at = pointers(p, 0);
-            var parts = new ArrayList<String>();
-            for (int l = 0; l < 32; l++)
-                parts.add(ir.temp("load " + Ir.vector(width, y) + ", ptr " + ir.temp("extractelement <32 x ptr> " + at + ", i64 " + l) + ", align " + bytes + tail));
-            String all = ir.concat(y, parts, java.util.Collections.nCopies(32, width));
-            for (int j = 0; j < width; j++) {
-                int c = j;
-                out.put(j, ir.shuffle(y, 32 * width, all, null, 32, l -> l * width + c), true);
-            }
             return;
         }
         for (int j = 0; j < width; j++) out.put(j, gather(y, pointers(p, (long) j * bytes), bytes, k.activeMask()), true);
@@ -246,6 +234,9 @@ final class Memory {
 
     /** Gathers and scatters are functions where the processor has none. */
     private boolean byFunction() { return !k.target.avx512(); }
+
+    /** Whether each lane accesses a vector: a function everywhere, for a kernel that reads its rows so consists of little else when it is written out. */
+    private static boolean whole(String mask, int width) { return mask == null && width > 1; }
 
     /** Whether runs are loaded or stored as vectors under this mask. */
     private boolean masked(Runs runs, int bytes, int width, String mask) {
@@ -343,21 +334,11 @@ final class Memory {
             }
         }
         if (scattered(p, bytes, width)) note(i, "scatters", p);
-        if (byFunction()) {
+        if (byFunction() || whole(mask, width)) {
             String from = k.scratch("values", 32 * bytes * width);
             for (int j = 0; j < width; j++)
                 ir.line("store " + Ir.vector(y) + " " + values.get(j) + ", ptr " + (j == 0 ? from : ir.temp("getelementptr i8, ptr " + from + ", i64 " + 32 * j * bytes)));
             lanes(library.store(y, bytes, width), p, bytes * width, k.activeMask(), from);
-            return;
-        }
-        if (mask == null && width > 1 && width * bytes <= 16) {
-            String all = ir.concat(y, values, java.util.Collections.nCopies(width, 32));
-            String at = pointers(p, 0);
-            for (int l = 0; l < 32; l++) {
-                int lane = l;
-                String v = ir.shuffle(y, 32 * width, all, null, width, j -> j * 32 + lane);
-                ir.line("store " + Ir.vector(width, y) + " " + v + ", ptr " + ir.temp("extractelement <32 x ptr> " + at + ", i64 " + l) + ", align " + bytes);
-            }
             return;
         }
         String f = "@llvm.masked.scatter." + Ir.suffix(y, 32) + ".v32p0";
