@@ -46,6 +46,8 @@ public final class PolicyUpdate implements AutoCloseable {
     private final Tensor before, after, mean, velocity, reference, gradient, table, rowBefore, rowAfter, rowStep, sigma, condition, oldLogProb, advantage, stats;
     private final HostMemory staging;
     private final Staged staged;
+    private final UpdateStatistics statistics = new UpdateStatistics();
+    private MemorySegment statsOfUpdate = MemorySegment.NULL;
 
     /** Host memory of what an update's rows are, each as large as its tensor. */
     private record Staged(MemorySegment before, MemorySegment after, MemorySegment step, MemorySegment oldLogProb, MemorySegment advantage, MemorySegment sigma, MemorySegment words) {
@@ -139,6 +141,7 @@ public final class PolicyUpdate implements AutoCloseable {
      * @param recorded     {@link #recordedLogProbs}
      * @param advantages   [all trajectories * n]
      * @param klBeta       weight of the KL to the reference model
+     * @return statistics of this update, until the next fills them anew
      */
     public UpdateStatistics accumulate(Stream stream, int[] trajectories, int[] conditions, float[] recorded, double[] advantages, double klBeta) {
         int n = model.latentSize(), window = store.window(), rows = trajectories.length * window;
@@ -170,10 +173,14 @@ public final class PolicyUpdate implements AutoCloseable {
                     gradient.address(), guided ? gradient.address() + half : 0, stats.address((long) from * GrpoKernels.STATS), part, n);
             model.backward(stream, gradient.address(), passes * part);
         }
-        MemorySegment host = staging.segment().asSlice(0, DType.F64.bytes((long) rows * GrpoKernels.STATS));
-        stream.copyToHost(host, stats.address());
+        long read = DType.F64.bytes((long) rows * GrpoKernels.STATS);
+        if (statsOfUpdate.byteSize() != read) {   // updates of one size, which is all but a few, allocate nothing
+            statsOfUpdate = staging.segment().asSlice(0, read);
+        }
+        stream.copyToHost(statsOfUpdate, stats.address());
         stream.synchronize();
-        return UpdateStatistics.of(host, rows);
+        statistics.fill(statsOfUpdate, rows);
+        return statistics;
     }
 
     /** Row r is step r / trajectories of trajectory r % trajectories: neighbours share their sigma. Conditional rows of a micro-batch come before its unconditional ones. */

@@ -1,5 +1,7 @@
 package dev.turningpoint.model;
 
+import dev.turningpoint.kernels.NormKernels.HeadSplit;
+
 /**
  * Sizes of a block.
  *
@@ -36,6 +38,11 @@ record BlockShape(int width, int heads, int headDim, int meanOf, int hidden, int
     /** Width of the attention's output: all heads side by side, as they lie in memory. */
     int attended() {
         return heads * headDim;
+    }
+
+    /** How {@code streamTokens} tokens become heads of a sequence of {@code tokens}, from {@code tokenOffset} on. */
+    HeadSplit split(int streamTokens, int tokenOffset, int tokens) {
+        return new HeadSplit(streamTokens, heads, headDim, meanOf, tokenOffset, tokens, EPS);
     }
 
     float attentionScale() {

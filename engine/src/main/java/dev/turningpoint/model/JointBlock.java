@@ -49,12 +49,12 @@ final class JointBlock implements Block {
     record Kind(boolean textEnds, boolean textScaleFirst, boolean secondAttention, boolean qkNorm) {
     }
 
-    /** Projections of an attention and the weights of its norms, null without them. */
-    private record Attention(Linear qkv, Slot qNorm, Slot kNorm, Linear out) {
+    /** Projections of an attention, how its heads lie in the sequence, and the weights of its norms, null without them. */
+    private record Attention(Linear qkv, HeadSplit split, Slot qNorm, Slot kNorm, Linear out) {
     }
 
     /** The layers of one stream; {@code up} and {@code down} are null where the stream ends in this block, and so is the attention's output. */
-    private record StreamLayers(int tokens, int tokenOffset, int modulation, int shift, int scale, Attention attention, Linear up, Linear down) {
+    private record StreamLayers(int tokens, int modulation, int shift, int scale, Attention attention, Linear up, Linear down) {
         boolean ends() {
             return up == null;
         }
@@ -73,14 +73,14 @@ final class JointBlock implements Block {
         modulationSize = weights.modulationSize();
         int ni = shape.imageTokens(), nt = shape.textTokens();
         boolean ends = kind.textEnds;
-        image = new StreamLayers(ni, 0, weights.modulationOffset(prefix + "norm1.linear"), SHIFT, SCALE,
-                attention(weights, kind, prefix, "attn.to_qkv", "attn.norm_q", "attn.norm_k", layers.linear(prefix + "attn.to_out.0", ni), ni, layers),
+        image = new StreamLayers(ni, weights.modulationOffset(prefix + "norm1.linear"), SHIFT, SCALE,
+                attention(weights, kind, prefix, "attn.to_qkv", "attn.norm_q", "attn.norm_k", layers.linear(prefix + "attn.to_out.0", ni), shape.split(ni, 0, shape.jointTokens()), layers),
                 layers.linear(prefix + "ff.net.0.proj", ni), layers.linear(prefix + "ff.net.2", ni));
-        text = new StreamLayers(nt, ni, weights.modulationOffset(prefix + "norm1_context.linear"), ends && kind.textScaleFirst ? 1 : 0, ends && kind.textScaleFirst ? 0 : 1,
-                attention(weights, kind, prefix, "attn.add_qkv_proj", "attn.norm_added_q", "attn.norm_added_k", ends ? null : layers.linear(prefix + "attn.to_add_out", nt), nt, layers),
+        text = new StreamLayers(nt, weights.modulationOffset(prefix + "norm1_context.linear"), ends && kind.textScaleFirst ? 1 : 0, ends && kind.textScaleFirst ? 0 : 1,
+                attention(weights, kind, prefix, "attn.add_qkv_proj", "attn.norm_added_q", "attn.norm_added_k", ends ? null : layers.linear(prefix + "attn.to_add_out", nt), shape.split(nt, ni, shape.jointTokens()), layers),
                 ends ? null : layers.linear(prefix + "ff_context.net.0.proj", nt), ends ? null : layers.linear(prefix + "ff_context.net.2", nt));
         second = kind.secondAttention
-                ? attention(weights, kind, prefix, "attn2.to_qkv", "attn2.norm_q", "attn2.norm_k", layers.linear(prefix + "attn2.to_out.0", ni), ni, layers) : null;
+                ? attention(weights, kind, prefix, "attn2.to_qkv", "attn2.norm_q", "attn2.norm_k", layers.linear(prefix + "attn2.to_out.0", ni), shape.split(ni, 0, ni), layers) : null;
     }
 
     /** Who makes linear layers, and closes them. */
@@ -88,8 +88,8 @@ final class JointBlock implements Block {
         Linear linear(String name, int rowsPerSample);
     }
 
-    private static Attention attention(TransformerWeights weights, Kind kind, String prefix, String qkv, String qNorm, String kNorm, Linear out, int tokens, Layers layers) {
-        return new Attention(layers.linear(prefix + qkv, tokens), kind.qkNorm ? weights.layout().slot(prefix + qNorm + ".weight") : null,
+    private static Attention attention(TransformerWeights weights, Kind kind, String prefix, String qkv, String qNorm, String kNorm, Linear out, HeadSplit split, Layers layers) {
+        return new Attention(layers.linear(prefix + qkv, split.streamTokens()), split, kind.qkNorm ? weights.layout().slot(prefix + qNorm + ".weight") : null,
                 kind.qkNorm ? weights.layout().slot(prefix + kNorm + ".weight") : null, out);
     }
 
@@ -115,7 +115,7 @@ final class JointBlock implements Block {
                 a.normed().address(), orZero(a.stats()), rows, shape.width(), s.tokens, BlockShape.EPS);
         s.attention.qkv.forward(stream, a.normed().address(), a.qkv().address(), rows, pass);
         kernels.norm().qkNormSplit(stream, type, a.qkv().address(), weight(s.attention.qNorm), weight(s.attention.kNorm), orZero(rope),
-                joint.q().address(), joint.k().address(), joint.v().address(), split(s, batch));
+                joint.q().address(), joint.k().address(), joint.v().address(), batch, s.attention.split);
     }
 
     /** The second attention up to its projection. */
@@ -125,7 +125,7 @@ final class JointBlock implements Block {
         kernels.norm().adaptiveLayerNorm(stream, type, a.image().input().address(), chunk(modulation, image, SHIFT_2), chunk(modulation, image, SCALE_2), modulationSize,
                 s.normed().address(), orZero(s.stats()), rows, shape.width(), image.tokens, BlockShape.EPS);
         second.qkv.forward(stream, s.normed().address(), s.qkv().address(), rows, pass);
-        kernels.norm().qkNormSplit(stream, type, s.qkv().address(), weight(second.qNorm), weight(second.kNorm), 0, s.q().address(), s.k().address(), s.v().address(), alone(batch));
+        kernels.norm().qkNormSplit(stream, type, s.qkv().address(), weight(second.qNorm), weight(second.kNorm), 0, s.q().address(), s.k().address(), s.v().address(), batch, second.split);
         kernels.attention().forward(stream, type, s.q().address(), s.k().address(), s.v().address(), s.attended().address(), 0, orZero(s.lse()), batch, shape.heads(), image.tokens,
                 shape.headDim(), image.tokens, shape.attentionScale());
         second.out.forward(stream, s.attended().address(), s.projected().address(), rows, pass);
@@ -200,7 +200,7 @@ final class JointBlock implements Block {
         kernels.attention().backward(stream, type, s.q().address(), s.k().address(), s.v().address(), s.attended().address(), 0, wide, 0, s.lse().address(), g.delta().address(),
                 g.q().address(), g.k().address(), g.v().address(), batch, shape.heads(), image.tokens, shape.headDim(), image.tokens, shape.attentionScale());
         kernels.norm().qkNormSplitBackward(stream, type, s.qkv().address(), weight(second.qNorm), weight(second.kNorm), 0, g.q().address(), g.k().address(), g.v().address(), dqkv,
-                gradient(second.qNorm), gradient(second.kNorm), partials, alone(batch));
+                gradient(second.qNorm), gradient(second.kNorm), partials, batch, second.split);
         second.qkv.backwardWeight(stream, s.normed().address(), dqkv, partials, rows);
         throughNorm(stream, second.qkv, s.normed(), s.stats(), a.image().input(), dqkv, SHIFT_2, SCALE_2, image, modulation, g, d, batch, input);
     }
@@ -209,7 +209,7 @@ final class JointBlock implements Block {
         long dqkv = d.qkv().address();
         long partials = g.partials().address();
         kernels.norm().qkNormSplitBackward(stream, type, a.qkv().address(), weight(s.attention.qNorm), weight(s.attention.kNorm), orZero(rope), g.q().address(), g.k().address(),
-                g.v().address(), dqkv, gradient(s.attention.qNorm), gradient(s.attention.kNorm), partials, split(s, batch));
+                g.v().address(), dqkv, gradient(s.attention.qNorm), gradient(s.attention.kNorm), partials, batch, s.attention.split);
         s.attention.qkv.backwardWeight(stream, a.normed().address(), dqkv, partials, batch * s.tokens);
         throughNorm(stream, s.attention.qkv, a.normed(), a.stats(), a.input(), dqkv, s.shift, s.scale, s, modulation, g, d, batch, input);
     }
@@ -225,15 +225,6 @@ final class JointBlock implements Block {
         qkv.backwardInput(stream, normed.address(), dqkv, d.narrow().address(), g.partials().address(), rows);
         kernels.norm().adaptiveLayerNormBackward(stream, type, x.address(), chunk(modulation, s, scale), modulationSize, stats.address(), d.narrow().address(), d.residual().address(),
                 gradient(g, s, shift), gradient(g, s, scale), rows, shape.width(), s.tokens);
-    }
-
-    private HeadSplit split(StreamLayers s, int batch) {
-        return new HeadSplit(batch, s.tokens, shape.heads(), shape.headDim(), shape.meanOf(), s.tokenOffset, shape.jointTokens(), BlockShape.EPS);
-    }
-
-    /** Of the image alone. */
-    private HeadSplit alone(int batch) {
-        return new HeadSplit(batch, image.tokens, shape.heads(), shape.headDim(), shape.meanOf(), 0, image.tokens, BlockShape.EPS);
     }
 
     private long weight(Slot norm) {

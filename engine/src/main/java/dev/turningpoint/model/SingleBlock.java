@@ -31,7 +31,7 @@ final class SingleBlock implements Block {
     private final Tensor rope;
 
     /** The layers as one stream uses them: the weights are the other's too. */
-    private record StreamLayers(int tokens, int tokenOffset, Linear qkv, Linear up, Linear outAttention, Linear outMlp) {
+    private record StreamLayers(int tokens, HeadSplit split, Linear qkv, Linear up, Linear outAttention, Linear outMlp) {
     }
 
     /** @param rope f32 [joint tokens, headDim / 2, 2] */
@@ -49,8 +49,8 @@ final class SingleBlock implements Block {
         text = stream(prefix, layers, shape.textTokens(), shape.imageTokens());
     }
 
-    private static StreamLayers stream(String prefix, JointBlock.Layers layers, int tokens, int offset) {
-        return new StreamLayers(tokens, offset, layers.linear(prefix + "attn.to_qkv", tokens), layers.linear(prefix + "proj_mlp", tokens),
+    private StreamLayers stream(String prefix, JointBlock.Layers layers, int tokens, int offset) {
+        return new StreamLayers(tokens, shape.split(tokens, offset, shape.jointTokens()), layers.linear(prefix + "attn.to_qkv", tokens), layers.linear(prefix + "proj_mlp", tokens),
                 layers.linear(prefix + FluxWeights.OUT_ATTENTION, tokens), layers.linear(prefix + FluxWeights.OUT_MLP, tokens));
     }
 
@@ -72,7 +72,7 @@ final class SingleBlock implements Block {
         s.up.forward(stream, a.normed().address(), a.hidden().address(), rows, pass);
         kernels.mlp().gelu(stream, type, a.hidden().address(), a.activated().address(), (long) rows * shape.hidden());
         kernels.norm().qkNormSplit(stream, type, a.qkv().address(), parameters.value(qNorm), parameters.value(kNorm), rope.address(), joint.q().address(), joint.k().address(),
-                joint.v().address(), split(s, batch));
+                joint.v().address(), batch, s.split);
     }
 
     private void join(Stream stream, StreamLayers s, BlockActivations.Stream a, Tensor modulation, int batch, Pass pass) {
@@ -114,7 +114,7 @@ final class SingleBlock implements Block {
         long dqkv = d.qkv().address(), partials = g.partials().address();
         boolean trained = parameters.hasGradients();
         kernels.norm().qkNormSplitBackward(stream, type, a.qkv().address(), parameters.value(qNorm), parameters.value(kNorm), rope.address(), g.q().address(), g.k().address(),
-                g.v().address(), dqkv, trained ? parameters.gradient(qNorm) : 0, trained ? parameters.gradient(kNorm) : 0, partials, split(s, batch));
+                g.v().address(), dqkv, trained ? parameters.gradient(qNorm) : 0, trained ? parameters.gradient(kNorm) : 0, partials, batch, s.split);
         s.qkv.backwardWeight(stream, a.normed().address(), dqkv, partials, rows);
         if (!input && g.modulation() == null) {
             s.qkv.backwardAdapter(stream, a.normed().address(), dqkv, 0, partials, rows);
@@ -123,10 +123,6 @@ final class SingleBlock implements Block {
         s.qkv.addBackwardInput(stream, a.normed().address(), dqkv, d.narrow().address(), partials, rows);
         kernels.norm().adaptiveLayerNormBackward(stream, type, a.input().address(), chunk(modulation, SCALE), modulationSize, a.stats().address(), d.narrow().address(),
                 d.residual().address(), gradient(g, ofText, SHIFT), gradient(g, ofText, SCALE), rows, shape.width(), s.tokens);
-    }
-
-    private HeadSplit split(StreamLayers s, int batch) {
-        return new HeadSplit(batch, s.tokens, shape.heads(), shape.headDim(), shape.meanOf(), s.tokenOffset, shape.jointTokens(), BlockShape.EPS);
     }
 
     private long chunk(Tensor modulation, int chunk) {

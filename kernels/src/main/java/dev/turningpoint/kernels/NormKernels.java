@@ -87,22 +87,17 @@ public final class NormKernels implements AutoCloseable {
      * @param tokens       tokens N of the joint sequence
      * @param eps          added to the mean
      */
-    public record HeadSplit(int batch, int streamTokens, int heads, int headDim, int meanOf, int tokenOffset, int tokens, float eps) {
+    public record HeadSplit(int streamTokens, int heads, int headDim, int meanOf, int tokenOffset, int tokens, float eps) {
         public HeadSplit {
-            headShape(batch, streamTokens, heads, headDim, tokenOffset, tokens);
+            headShape(streamTokens, heads, headDim, tokenOffset, tokens);
             if (meanOf < 1 || meanOf > headDim) {
                 throw new IllegalArgumentException("the mean is over 1 to " + headDim + " numbers of a head, not " + meanOf);
             }
         }
 
         /** Heads without filling. */
-        public HeadSplit(int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
-            this(batch, streamTokens, heads, headDim, headDim, tokenOffset, tokens, eps);
-        }
-
-        /** The same for another number of samples. */
-        public HeadSplit withBatch(int other) {
-            return new HeadSplit(other, streamTokens, heads, headDim, meanOf, tokenOffset, tokens, eps);
+        public HeadSplit(int streamTokens, int heads, int headDim, int tokenOffset, int tokens, float eps) {
+            this(streamTokens, heads, headDim, headDim, tokenOffset, tokens, eps);
         }
     }
 
@@ -115,11 +110,12 @@ public final class NormKernels implements AutoCloseable {
      * @param rope    f32 [tokens, headDim / 2, 2], cos and sin of each pair at each place of the joint sequence; 0: nothing is rotated
      * @param q       receives T [batch, heads, tokens, headDim], the tokens of this stream only; likewise k, v
      */
-    public void qkNormSplit(Stream stream, DType type, long qkv, long qWeight, long kWeight, long rope, long q, long k, long v, HeadSplit s) {
+    public void qkNormSplit(Stream stream, DType type, long qkv, long qWeight, long kWeight, long rope, long q, long k, long v, int batch, HeadSplit s) {
+        Check.positive("batch", batch);
         bothOrNone(qWeight, kWeight);
-        qkNorm.of(type).grid(Check.blocks((long) s.batch * s.streamTokens, WARPS), 1, 1).block(32 * WARPS).shared(0)
+        qkNorm.of(type).grid(Check.blocks((long) batch * s.streamTokens, WARPS), 1, 1).block(32 * WARPS).shared(0)
                 .arg(qkv).arg(qWeight).arg(kWeight).arg(rope).arg(q).arg(k).arg(v)
-                .arg(s.batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
+                .arg(batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
     }
 
     /**
@@ -131,14 +127,15 @@ public final class NormKernels implements AutoCloseable {
      * @param partials scratch of {@link #qkNormScratch} bytes
      */
     public void qkNormSplitBackward(Stream stream, DType type, long qkv, long qWeight, long kWeight, long rope, long dq, long dk, long dv,
-                                    long dqkv, long dqWeight, long dkWeight, long partials, HeadSplit s) {
+                                    long dqkv, long dqWeight, long dkWeight, long partials, int batch, HeadSplit s) {
+        Check.positive("batch", batch);
         bothOrNone(qWeight, kWeight);
         bothOrNone(dqWeight, dkWeight);
         Check.address("partials of the q/k weight gradients", partials);
-        int chunks = Check.blocks(s.streamTokens, TOKENS_PER_PARTIAL) * s.batch;
+        int chunks = Check.blocks(s.streamTokens, TOKENS_PER_PARTIAL) * batch;
         qkNormBackward.of(type).grid(Check.blocks(chunks, WARPS), 1, 1).block(32 * WARPS).shared(0)
                 .arg(qkv).arg(qWeight).arg(kWeight).arg(rope).arg(dq).arg(dk).arg(dv).arg(dqkv).arg(partials)
-                .arg(s.batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
+                .arg(batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
         if (dqWeight != 0) {
             qkWeightGradient.grid(2 * s.headDim / 32, 1, 1).block(256).shared(0)
                     .arg(partials).arg(dqWeight).arg(dkWeight).arg(chunks).arg(s.headDim).launch(stream);
@@ -167,8 +164,7 @@ public final class NormKernels implements AutoCloseable {
         }
     }
 
-    private static void headShape(int batch, int streamTokens, int heads, int headDim, int tokenOffset, int tokens) {
-        Check.positive("batch", batch);
+    private static void headShape(int streamTokens, int heads, int headDim, int tokenOffset, int tokens) {
         Check.positive("streamTokens", streamTokens);
         Check.positive("heads", heads);
         if (!(headDim == 32 || headDim == 64 || headDim == 128)) {

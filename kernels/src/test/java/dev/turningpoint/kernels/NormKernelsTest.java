@@ -160,7 +160,7 @@ class NormKernelsTest {
         }
 
         NormKernels.HeadSplit split() {
-            return new NormKernels.HeadSplit(batch, streamTokens, heads, d, offset, tokens, EPS);
+            return new NormKernels.HeadSplit(streamTokens, heads, d, offset, tokens, EPS);
         }
 
         /** q, k and v one after another, zeros for the other stream's tokens. */
@@ -196,7 +196,7 @@ class NormKernelsTest {
     void headSplitMatchesFloat64(int[] shape, DType type) {
         var c = new Heads(shape, type, 4);
         long result = on.store(type, new float[3 * c.out]), part = type.bytes(c.out);
-        kernels.qkNormSplit(on.stream, type, on.store(type, c.qkv), on.f32(c.qWeight), on.f32(c.kWeight), 0, result, result + part, result + 2 * part, c.split());
+        kernels.qkNormSplit(on.stream, type, on.store(type, c.qkv), on.f32(c.qWeight), on.f32(c.kWeight), 0, result, result + part, result + 2 * part, c.batch, c.split());
         Expect.stored("q k v", type, c.forward(Expect.doubles(c.qkv), c.weights()), on.read(type, result, 3 * c.out), 2e-6, 1e-6);
     }
 
@@ -205,8 +205,8 @@ class NormKernelsTest {
         var c = new Heads(new int[] {3, 6, 3, 32, 1, 8}, type, 5);
         long result = on.store(type, new float[3 * c.out]), alone = on.store(type, new float[c.out]), part = type.bytes(c.out), single = part / 3;
         long qkv = on.store(type, c.qkv), qw = on.f32(c.qWeight), kw = on.f32(c.kWeight);
-        kernels.qkNormSplit(on.stream, type, qkv, qw, kw, 0, result, result + part, result + 2 * part, c.split());
-        kernels.qkNormSplit(on.stream, type, qkv + type.bytes(c.in / 3), qw, kw, 0, alone, alone + single, alone + 2 * single, c.split().withBatch(1));
+        kernels.qkNormSplit(on.stream, type, qkv, qw, kw, 0, result, result + part, result + 2 * part, c.batch, c.split());
+        kernels.qkNormSplit(on.stream, type, qkv + type.bytes(c.in / 3), qw, kw, 0, alone, alone + single, alone + 2 * single, 1, c.split());
         float[] all = on.read(type, result, 3 * c.out), one = on.read(type, alone, c.out);
         int n = c.out / 3;
         for (int p = 0; p < 3; p++) {
@@ -237,7 +237,7 @@ class NormKernelsTest {
         float[][] results = new float[2][];
         for (int run = 0; run < 2; run++) {
             long dw = on.f32(dWeights);
-            kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, 0, gradients, gradients + part, gradients + 2 * part, dqkv, dw, dw + 4L * c.d, scratch, c.split());
+            kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, 0, gradients, gradients + part, gradients + 2 * part, dqkv, dw, dw + 4L * c.d, scratch, c.batch, c.split());
             results[run] = on.readF32(dw, 2 * c.d);
         }
         Expect.stored("dqkv", type, expected, on.read(type, dqkv, c.in), 1e-5, 1e-5);
@@ -282,16 +282,16 @@ class NormKernelsTest {
             }
             return result;
         };
-        var split = new NormKernels.HeadSplit(batch, streamTokens, heads, d, meanOf, offset, tokens, EPS);
+        var split = new NormKernels.HeadSplit(streamTokens, heads, d, meanOf, offset, tokens, EPS);
         long at = on.store(type, qkv), qw = norm ? on.f32(Arrays.copyOf(weights, d)) : 0, kw = norm ? on.f32(Arrays.copyOfRange(weights, d, 2 * d)) : 0;
         long turn = rope ? on.f32(turns) : 0, result = on.store(type, new float[3 * out]), part = type.bytes(out);
-        kernels.qkNormSplit(on.stream, type, at, qw, kw, turn, result, result + part, result + 2 * part, split);
+        kernels.qkNormSplit(on.stream, type, at, qw, kw, turn, result, result + part, result + 2 * part, batch, split);
         Expect.stored("q k v", type, forward.apply(Expect.doubles(qkv)), on.read(type, result, 3 * out), 2e-6, 2e-6);
 
         float[] dOut = DeviceFixture.gaussian(random, type, 3 * out, 1);
         double[] expected = Expect.differences(forward, Expect.doubles(qkv), Expect.doubles(dOut));
         long gradients = on.store(type, dOut), dqkv = on.allocate(type.bytes(in)), scratch = on.allocate(NormKernels.qkNormScratch(batch, streamTokens, d));
-        kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, turn, gradients, gradients + part, gradients + 2 * part, dqkv, 0, 0, scratch, split);
+        kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, turn, gradients, gradients + part, gradients + 2 * part, dqkv, 0, 0, scratch, batch, split);
         Expect.stored("dqkv", type, expected, on.read(type, dqkv, in), 1e-5, 1e-5);
     }
 

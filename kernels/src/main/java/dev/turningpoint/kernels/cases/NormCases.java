@@ -106,7 +106,7 @@ final class NormCases {
         var v = c.write("v", type, s.joint(), s.part(), EXACT);
         return c.launches("qk_norm_split_" + type.suffix(), List.of(qkv, qWeight, kWeight), List.of(q, k, v))
                 .by((kernels, stream, at) -> kernels.qkNormSplit(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), 0, at.of(q), at.of(k), at.of(v),
-                        new NormKernels.HeadSplit(s.batch, s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS)));
+                        s.batch, new NormKernels.HeadSplit(s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS)));
     }
 
     private static KernelCase headSplitBackward(Heads s, DType type) {
@@ -125,7 +125,7 @@ final class NormCases {
         return c.launches("qk_norm_split_backward_" + type.suffix(), List.of(qkv, qWeight, kWeight, dq, dk, dv), List.of(dqkv, partials))
                 .launches("qk_weight_gradient", List.of(partials, dqWeight, dkWeight), List.of(dqWeight, dkWeight))
                 .by((k, stream, at) -> k.qkNormSplitBackward(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), 0, at.of(dq), at.of(dk), at.of(dv), at.of(dqkv),
-                        at.of(dqWeight), at.of(dkWeight), at.of(partials), new NormKernels.HeadSplit(s.batch, s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS)));
+                        at.of(dqWeight), at.of(dkWeight), at.of(partials), s.batch, new NormKernels.HeadSplit(s.streamTokens, s.heads, s.headDim, s.offset, s.tokens, EPS)));
     }
 
     private static Buffer weight(Builder<?> c, String name, Heads s) {
