@@ -13,13 +13,13 @@
 //   balancing (app. D): in a sampling batch as many positive as negative turning points stay, those of largest magnitude
 //   advantage = clip((r - mean) / (std + 1e-4)) over the trajectories of a prompt at that step; population std; sums in f64, so equal rewards give exactly 0
 //
-// Rewards are f32 as the reward models give them, and so are differences. Traffic and time are nothing beside a denoising step; the kernels are
-// written for plainness: a thread a trajectory, a warp a sampling batch, a warp a prompt.
+// Rewards are f32 as the reward models give them, and so are differences. Traffic and time are nothing beside a denoising step; but for credit_scan, which serves
+// whoever has millions of trajectories too, the kernels are written for plainness: a thread a trajectory, a warp a sampling batch, a warp a prompt.
 //
 // Traffic: each array above that a kernel names is read or written once: 4 (n + 1) bytes of rewards, 4 n of each f32 array, 8 n of advantages a trajectory.
 // Over compulsory, step_rewards: with PROPAGATE the pass from the end leaves its bonus in bonus_out, where the pass from the beginning reads it again, from the cache.
 // Shared by blocks, advantages: each prompt looks through all prompts' labels; a trajectory's rewards begin and end amid sectors.
-// Uncoalesced, credit_scan, turning_points, step_rewards: lanes are trajectories, n or n + 1 values apart. The rest of a sector is the same lane's next steps,
+// Uncoalesced, turning_points, step_rewards: lanes are trajectories, n or n + 1 values apart. The rest of a sector is the same lane's next steps,
 //          which find it in the first-level cache.
 
 #include "reduce.cuh"
@@ -42,53 +42,70 @@ enum Flags {
     ZERO_KEEPS_MAIN = 8192,    // a bonus of exactly 0 does not replace the main part, as in the reference code
 };
 
-__device__ __forceinline__ int sign(float a) { return (a > 0.f) - (a < 0.f); }
+__device__ __forceinline__ bool alike(float a, float b) { return ((a > 0.f) & (b > 0.f)) | ((a < 0.f) & (b < 0.f)); }   // sign(a) sign(b) > 0
 
-__device__ __forceinline__ float bonus_of(const float* R, int t, int n, int flags) {  // before eta and indicator; t counts from 0
-    const float D = __fsub_rn(R[n], R[0]);
-    if (flags & MAIN_IS_TREND) return __fsub_rn(R[t + 1], R[t]);
-    if (flags & SUFFIX) return __fsub_rn(R[n], R[t]);
-    return flags & TREND ? D : R[n];
+// Bonus of the step from reward `before` to `now`, before eta and indicator.
+__device__ __forceinline__ float bonus_of(float before, float now, float last, float D, int flags) {
+    return flags & MAIN_IS_TREND ? __fsub_rn(now, before) : flags & SUFFIX ? __fsub_rn(last, before) : flags & TREND ? D : last;
 }
 
-// Whether step t (from 0) is a turning point. & rather than &&: nothing to branch over.
+__device__ __forceinline__ float main_of(float d, float last, float D, int flags) { return flags & OUTCOME ? last : flags & MAIN_IS_TREND ? (flags & TREND ? D : last) : d; }
+
+// Whether step t (from 0) is a turning point. Conditions on flags are & and | too, rather than ?: and if: lanes stay together, and nothing leaves the predicates.
 __device__ __forceinline__ bool turns(int t, float d_before, float d, float D, float left, int flags) {  // left = R_n - R_t of the text above
-    const bool consistent = sign(d) * sign(left) > 0;
-    bool turn;
-    if (t == 0) {
-        turn = flags & FIRST_CONSISTENT ? consistent : sign(d) * sign(D) > 0;
-        return turn & ((flags & (FIRST | BONUS | OUTCOME)) == (FIRST | BONUS));
-    }
-    turn = flags & LOCAL_FLIP ? d_before * d < 0.f : (sign(d_before) * sign(D) < 0) & (sign(d) * sign(D) > 0);
-    turn &= !(flags & POSITIVE_ONLY) | (D > 0.f);
-    turn &= !(flags & INNER_CONSISTENT) | consistent;
-    return turn & ((flags & (BONUS | OUTCOME)) == BONUS);
+    const bool consistent = alike(d, left), along = alike(d, D), first_consistent = flags & FIRST_CONSISTENT, local = flags & LOCAL_FLIP;
+    const bool at_first = ((first_consistent & consistent) | (!first_consistent & along)) & ((flags & FIRST) != 0);
+    const bool flips = (local & (d_before * d < 0.f)) | (!local & alike(-d_before, D) & along);
+    const bool inner = flips & (!(flags & POSITIVE_ONLY) | (D > 0.f)) & (!(flags & INNER_CONSISTENT) | consistent);
+    return (((t == 0) & at_first) | ((t != 0) & inner)) & ((flags & (BONUS | OUTCOME)) == BONUS);
 }
 
-// Turning points and step rewards in one pass, where nothing is balanced or spread: a thread a trajectory, every reward read once. Outputs at 0 are left out.
+// Turning points and step rewards in one pass, where nothing is balanced or spread. A lane is a step: of as many trajectories as fit into a warp with their n + 1 rewards, which
+// lanes give to each other, or, of 32 steps and more, of one trajectory at a time. Outputs at 0 are left out. FLAGS: the flags if they are known here, else -1.
+constexpr int SCAN_PASSES = 8;  // of a warp
+
+template <int FLAGS>
+__device__ __forceinline__ void scan(const float* rewards, float* indicator, float* reward, float* main_out, float* bonus_out, int batch, int n, int given, float eta) {
+    const int flags = FLAGS < 0 ? given : FLAGS, lane = threadIdx.x & 31, together = n < 32 ? 32 / (n + 1) : 1;
+    int row = 0;
+    for (int q = 1; q < together; q++) row += lane >= q * n;
+    const auto step = [&](float before2, float before, float now, float first, float last, int t, long i, bool here) {
+        const float d = __fsub_rn(now, before), D = __fsub_rn(last, first);
+        const bool turn = turns(t, __fsub_rn(before, before2), d, D, __fsub_rn(last, now), flags);
+        const float bonus = __fmul_rn(__fmul_rn(eta, turn ? 1.f : 0.f), bonus_of(before, now, last, D, flags));
+        const float main_part = main_of(d, last, D, flags);
+        const bool zero_keeps = flags & ZERO_KEEPS_MAIN, drop = ((flags & DROP_MAIN) != 0) & ((zero_keeps & (bonus != 0.f)) | (!zero_keeps & turn));
+        const float kept = drop ? 0.f : main_part;
+        store_where(here, reward + i, __fadd_rn(kept, bonus));
+        if (indicator) store_where(here, indicator + i, turn ? 1.f : 0.f);
+        if (main_out) store_where(here, main_out + i, kept);
+        if (bonus_out) store_where(here, bonus_out + i, bonus);
+    };
+    const unsigned begin = (blockIdx.x * 4 + threadIdx.x / 32) * SCAN_PASSES * together, end = min((unsigned)batch, begin + SCAN_PASSES * together);
+    for (unsigned b = begin; b < end; b += together) {
+        const float* R = rewards + (long)b * (n + 1);
+        const long i = (long)b * n;
+        if (n < 32) {
+            const int rows = min(together, (int)(end - b)), at = lane + row, first = row * (n + 1);
+            const float r = load_where(lane < rows * (n + 1), R + lane);
+            step(__shfl_sync(~0u, r, at - 1), __shfl_sync(~0u, r, at), __shfl_sync(~0u, r, at + 1), __shfl_sync(~0u, r, first), __shfl_sync(~0u, r, first + n), lane - row * n,
+                 i + lane, lane < rows * n);
+        } else {
+            const float first = R[0], last = R[n];
+            for (int from = 0; from < n; from += 32) {
+                const int t = from + lane;
+                const bool here = t < n;
+                step(load_where(here & t > 0, R + t - 1), load_where(here, R + t), load_where(here, R + t + 1), first, last, t, i + t, here);
+            }
+        }
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(128) credit_scan(const float* __restrict__ rewards, float* __restrict__ indicator, float* __restrict__ reward,
                                                               float* __restrict__ main_out, float* __restrict__ bonus_out, int batch, int n, int flags, float eta) {
-    const int b = blockIdx.x * 128 + threadIdx.x;
-    if (b >= batch) return;
-    const float* R = rewards + (long)b * (n + 1);
-    const float last = R[n], first = R[0], D = __fsub_rn(last, first), whole = flags & TREND ? D : last;
-    float before = first, d_before = 0.f;
-    for (int t = 0; t < n; t++) {
-        const long i = (long)b * n + t;
-        const float now = R[t + 1], d = __fsub_rn(now, before);
-        const bool turn = turns(t, d_before, d, D, __fsub_rn(last, now), flags);
-        const float weight = __fmul_rn(eta, turn ? 1.f : 0.f);
-        const float bonus = __fmul_rn(weight, flags & MAIN_IS_TREND ? d : flags & SUFFIX ? __fsub_rn(last, before) : whole);
-        float main_part = flags & OUTCOME ? last : flags & MAIN_IS_TREND ? whole : d;
-        const bool drop = flags & ZERO_KEEPS_MAIN ? bonus != 0.f : turn;
-        if ((flags & DROP_MAIN) && drop) main_part = 0.f;
-        reward[i] = __fadd_rn(main_part, bonus);
-        if (indicator) indicator[i] = turn ? 1.f : 0.f;
-        if (main_out) main_out[i] = main_part;
-        if (bonus_out) bonus_out[i] = bonus;
-        before = now;
-        d_before = d;
-    }
+    constexpr int CONSISTENT = BONUS | FIRST | FIRST_CONSISTENT | INNER_CONSISTENT | SUFFIX | DROP_MAIN;  // what a run does unless it is told otherwise
+    if (flags == CONSISTENT) scan<CONSISTENT>(rewards, indicator, reward, main_out, bonus_out, batch, n, flags, eta);
+    else scan<-1>(rewards, indicator, reward, main_out, bonus_out, batch, n, flags, eta);
 }
 
 // Turning points and what balancing ranks them by. indicator and key are [n, batch] here: lanes are trajectories, in every pass over them.
@@ -103,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(128) turning_points(const float* re
         const float now = R[t + 1], d = __fsub_rn(now, before);
         const bool turn = turns(t, d_before, d, D, __fsub_rn(last, now), flags);
         indicator[i] = turn ? 1.f : 0.f;
-        key[i] = !turn ? 0.f : flags & RANK_BY_TREND ? (flags & MAIN_IS_TREND ? d : flags & TREND ? D : last) : bonus_of(R, t, n, flags);
+        key[i] = !turn ? 0.f : flags & RANK_BY_TREND ? (flags & MAIN_IS_TREND ? d : flags & TREND ? D : last) : bonus_of(before, now, last, D, flags);
         before = now;
         d_before = d;
     }
@@ -185,25 +202,26 @@ extern "C" __global__ void __launch_bounds__(128) step_rewards(const float* rewa
             bonus_out[(long)b * n + t] = losses > 0.f ? __fmul_rn(losses, gain) : 0.f;
         }
     }
-    float gains = 0.f;
+    float gains = 0.f, before = R[0];
     for (int t = 0; t < n; t++) {
         const long i = (long)b * n + t;
-        float turn = indicator[t * batch + b] > 0.f & stays(mine, key[t * batch + b], b * n + t) ? 1.f : 0.f, bonus, main_part;
+        const float now = R[t + 1];
+        float turn = indicator[t * batch + b] > 0.f & stays(mine, key[t * batch + b], b * n + t) ? 1.f : 0.f, bonus;
         if (spread) {                                      // gains spread forwards
-            const float gain = __fsub_rn(last, R[t]), backward = bonus_out[i];
+            const float gain = __fsub_rn(last, before), backward = bonus_out[i];
             gains += turn > 0.f & gain > 0.f ? 1.f : 0.f;
             bonus = __fmul_rn(eta, gains > 0.f ? __fadd_rn(backward, __fmul_rn(gains, gain)) : backward);
             turn = widened[i] > 0.f | gains > 0.f ? 1.f : turn;
         } else {
-            bonus = __fmul_rn(__fmul_rn(eta, turn), bonus_of(R, t, n, flags));
+            bonus = __fmul_rn(__fmul_rn(eta, turn), bonus_of(before, now, last, D, flags));
         }
-        main_part = flags & MAIN_IS_TREND ? (flags & TREND ? D : last) : __fsub_rn(R[t + 1], R[t]);
-        if (flags & OUTCOME) main_part = last;
+        float main_part = main_of(__fsub_rn(now, before), last, D, flags);
         if ((flags & DROP_MAIN) && (flags & ZERO_KEEPS_MAIN ? bonus != 0.f : turn > 0.f)) main_part = 0.f;
         widened[i] = turn;
         main_out[i] = main_part;
         bonus_out[i] = bonus;
         reward[i] = __fadd_rn(main_part, bonus);
+        before = now;
     }
 }
 
@@ -220,40 +238,36 @@ extern "C" __global__ void __launch_bounds__(32) step_deviation(const float* rew
     if (t < n) deviation[t] = sqrt(squares / batch);
 }
 
-template <typename F>
-__device__ __forceinline__ void each_row(const unsigned* rows, int words, F visit) {  // in ascending order
-    for (int w = 0; w < words; w++)
-        for (unsigned left = rows[w]; left; left &= left - 1) visit(32 * w + __ffs(left) - 1);
-}
-
-// Advantages of one prompt by one warp, a lane a step; rows of a prompt may lie anywhere. `deviation` [n]: the std to divide by; 0: the prompt's own.
+// Advantages of one prompt by one warp, a lane a step; rows of a prompt may lie anywhere. `deviation` [n]: the std to divide by; 0: the prompt's own. Moments are taken about the first
+// trajectory's reward, so that one pass does for both and equal rewards still have none.
 extern "C" __global__ void __launch_bounds__(32) advantages(const float* reward, const int* row_group, const double* deviation, double* advantage, int batch, int n, double limit) {
     extern __shared__ unsigned rows[];                     // a bit for each trajectory: whether it is of this prompt
     const int words = (batch + 31) / 32;
-    int members = 0;
-    for (int w = 0; w < words; w++) {
-        const int b = 32 * w + threadIdx.x;
-        const unsigned word = __ballot_sync(0xffffffffu, b < batch && row_group[b] == blockIdx.x);
-        rows[w] = word;
-        members += __popc(word);
-    }
-    __syncwarp();
     for (int first = 0; first < n; first += 32) {
         const int t = first + threadIdx.x;
         const bool here = t < n;
-        double sum = 0., squares = 0.;
-        each_row(rows, words, [&](int b) { sum += load_where(here, reward + (long)b * n + t); });
-        const double mean = sum / members;
-        if (!deviation) {
-            each_row(rows, words, [&](int b) {
-                const double d = load_where(here, reward + (long)b * n + t) - mean;
+        int members = 0;
+        double pivot = 0., sum = 0., squares = 0.;
+        for (int w = 0; w < words; w++) {
+            const int b = 32 * w + threadIdx.x;
+            const unsigned word = __ballot_sync(0xffffffffu, b < batch && row_group[b] == blockIdx.x);
+            rows[w] = word;
+            for (unsigned left = word; left; left &= left - 1) {  // in ascending order
+                const double r = load_where(here, reward + (long)(32 * w + __ffs(left) - 1) * n + t);
+                if (members++ == 0) pivot = r;
+                const double d = r - pivot;
+                sum += d;
                 squares += d * d;
-            });
+            }
         }
-        const double std = deviation ? load_where(here, deviation + t) : sqrt(squares / members), scale = 1. / (std + 1e-4);
-        each_row(rows, words, [&](int b) {
-            const double a = (load_where(here, reward + (long)b * n + t) - mean) * scale;
-            store_where(here, advantage + (long)b * n + t, a > limit ? limit : a < -limit ? -limit : a);
-        });
+        __syncwarp();
+        const double shift = sum / members, mean = pivot + shift, own = fma(-shift, shift, squares / members);
+        const double std = deviation ? load_where(here, deviation + t) : sqrt(own > 0. ? own : 0.), scale = 1. / (std + 1e-4);
+        for (int w = 0; w < words; w++)
+            for (unsigned left = rows[w]; left; left &= left - 1) {
+                const long i = (long)(32 * w + __ffs(left) - 1) * n + t;
+                const double a = (load_where(here, reward + i) - mean) * scale;
+                store_where(here, advantage + i, a > limit ? limit : a < -limit ? -limit : a);
+            }
     }
 }

@@ -38,6 +38,10 @@ __device__ __forceinline__ double load_where(bool here, const double* p) {
     return v;
 }
 
+__device__ __forceinline__ void store_where(bool here, float* p, float v) {
+    asm volatile("{ .reg .pred q; setp.ne.s32 q, %0, 0; @q st.global.f32 [%1], %2; }" : : "r"((int)here), "l"(p), "f"(v) : "memory");
+}
+
 __device__ __forceinline__ void store_where(bool here, double* p, double v) {
     asm volatile("{ .reg .pred q; setp.ne.s32 q, %0, 0; @q st.global.f64 [%1], %2; }" : : "r"((int)here), "l"(p), "d"(v) : "memory");
 }

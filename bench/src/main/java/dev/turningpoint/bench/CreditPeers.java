@@ -30,6 +30,7 @@ final class CreditPeers {
             cases.add(Case.of("group advantages", "credit.advantages." + size, SCAN, in -> advantages(in, false)));
             cases.add(Case.of("group advantages, global std", "credit.advantages_global_std." + size, SCAN, in -> advantages(in, true)));
         }
+        cases.add(Case.of("turning points, step rewards", "credit.credit_scan.dram", SCAN, CreditPeers::scan));
     }
 
     private static Scalar zero() {

@@ -19,6 +19,9 @@ public final class CreditKernels implements AutoCloseable {
     /** Shared memory of a block, which has a bit for each trajectory. */
     private static final int MOST_SHARED = 48 << 10;
 
+    /** Of the scan: trajectories of 32 rewards and less share a warp, which makes this many passes, in a block of so many warps. */
+    private static final int SCAN_PASSES = 8, WARPS = 4;
+
     private final PtxModule module;
     private final Kernel creditScan;
     private final Kernel turningPoints;
@@ -64,7 +67,8 @@ public final class CreditKernels implements AutoCloseable {
             throw new IllegalArgumentException(batches + " sampling batches of " + batch + " trajectories");
         }
         if (rowBatch == 0 && (flags & (PROPAGATE | BONUS)) != (PROPAGATE | BONUS)) {
-            creditScan.grid(Check.blocks(batch, 128), 1, 1).block(128).shared(0).arg(rewards).arg(indicator).arg(reward).arg(main).arg(bonus)
+            int together = n < 32 ? 32 / (n + 1) : 1;
+            creditScan.grid(Check.blocks(batch, together * SCAN_PASSES * WARPS), 1, 1).block(128).shared(0).arg(rewards).arg(indicator).arg(reward).arg(main).arg(bonus)
                     .arg(batch).arg(n).arg(flags).arg(eta).launch(stream);
             return;
         }

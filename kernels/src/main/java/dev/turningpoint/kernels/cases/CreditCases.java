@@ -44,6 +44,7 @@ final class CreditCases {
             cases.add(advantages(s, false));
             cases.add(advantages(s, true));
         }
+        cases.add(scan(new Shape(Size.DRAM, 1 << 20, 64, 1)));
     }
 
     private static KernelCase scan(Shape s) {
