@@ -19,7 +19,7 @@ import org.HdrHistogram.ConcurrentHistogram;
 import org.HdrHistogram.Histogram;
 
 /**
- * Requests at times drawn beforehand (Poisson), whether or not earlier ones are answered, each on a virtual thread. A latency counts from the time the request was due, so
+ * Requests at times that are known beforehand, drawn (Poisson) or evenly apart, whether or not earlier ones are answered, each on a virtual thread. A latency counts from the time the request was due, so
  * that a service that stands still is charged for every request it kept waiting: nothing is left out by coordination.
  */
 final class OpenLoop {
@@ -64,14 +64,18 @@ final class OpenLoop {
         return served.sum() * 1e9 / (System.nanoTime() - start);
     }
 
-    /** Sends for so long at a mean rate; returns when everything is answered. */
-    Outcome run(double perSecond, Duration time, long seed) {
+    /**
+     * Sends for so long at a mean rate; returns when everything is answered.
+     *
+     * @param even whether requests are evenly apart; else their times are drawn by the seed
+     */
+    Outcome run(double perSecond, boolean even, Duration time, long seed) {
         var random = new SplittableRandom(seed);
         var answers = new ConcurrentHashMap<Integer, LongAdder>();
         var micros = new ConcurrentHistogram(LONGEST_MICROS, 3);
         long sent = 0, due = System.nanoTime(), end = due + time.toNanos();
         try (var threads = Executors.newVirtualThreadPerTaskExecutor()) {
-            while ((due += (long) (-Math.log(1 - random.nextDouble()) * 1e9 / perSecond)) < end) {
+            while ((due += (long) ((even ? 1 : -Math.log(1 - random.nextDouble())) * 1e9 / perSecond)) < end) {
                 for (long left; (left = due - System.nanoTime()) > 0; ) LockSupport.parkNanos(left);
                 long since = due;
                 threads.submit(() -> {

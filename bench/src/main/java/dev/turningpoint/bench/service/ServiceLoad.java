@@ -44,6 +44,9 @@ public final class ServiceLoad implements Callable<Integer> {
     @Option(names = "--batch", defaultValue = "8", description = "Most images of a batch; default ${DEFAULT-VALUE}.")
     private int batch;
 
+    @Option(names = "--even", description = "Requests evenly apart; else at random times (Poisson), where most of a latency is the wait for requests before it.")
+    private boolean even;
+
     @Option(names = "--seed", defaultValue = "1", description = "Of the times of the requests; default ${DEFAULT-VALUE}.")
     private long seed;
 
@@ -68,7 +71,7 @@ public final class ServiceLoad implements Callable<Integer> {
                 events.startAsync();
                 long collectionsBefore = collections(), collectingBefore = collectingMillis();
                 try (var disturbance = new Disturbance(allocate)) {
-                    outcome = loop.run(capacity * load, Duration.ofSeconds(seconds), seed);
+                    outcome = loop.run(capacity * load, even, Duration.ofSeconds(seconds), seed);
                     pause = disturbance.longestPause();
                 }
                 collections = collections() - collectionsBefore;
@@ -80,14 +83,14 @@ public final class ServiceLoad implements Callable<Integer> {
             good = outcome.answered() == outcome.sent() && outcome.answers().keySet().stream().allMatch(status -> status == 200) && deviceBytes == 0 && host == 0 && threads == 0;
             report = String.format(Locale.ROOT, """
                     %s, batches of at most %d
-                    capacity %.1f requests/s; asked for %.0f %% of it for %d s, seed %d, beside %d MB/s of allocation on the Java heap
+                    capacity %.1f requests/s; asked for %.0f %% of it for %d s, %s, beside %d MB/s of allocation on the Java heap
                     requests %d, answers by status %s
                     latency from due time, ms:  %s
                     batch on the device, ms:    %s
                     p99.9 latency / p50 of a batch: %.2f
                     longest pause %.1f ms; %d collections of %d ms in all
                     left after closing: %d bytes on the device, %d bytes of host memory, %d threads
-                    """, engine.device(), batch, capacity, 100 * load, seconds, seed, allocate, outcome.sent(), outcome.answers(), line(outcome.micros()), line(sampled),
+                    """, engine.device(), batch, capacity, 100 * load, seconds, even ? "evenly" : "at random times of seed " + seed, allocate, outcome.sent(), outcome.answers(), line(outcome.micros()), line(sampled),
                     outcome.micros().getValueAtPercentile(99.9) / (double) sampled.getValueAtPercentile(50), pause / 1e6, collections, collecting, deviceBytes, host, threads);
         }
         PrintWriter out = spec.commandLine().getOut();

@@ -65,7 +65,7 @@ class ImageServiceTest {
         });
         server.start();
         try (var client = HttpClient.newHttpClient()) {
-            var outcome = new OpenLoop(URI.create("http://127.0.0.1:" + server.getAddress().getPort()), client).run(200, Duration.ofSeconds(2), 3);
+            var outcome = new OpenLoop(URI.create("http://127.0.0.1:" + server.getAddress().getPort()), client).run(200, false, Duration.ofSeconds(2), 3);
             assertTrue(outcome.sent() > 340 && outcome.sent() < 460, "requests of seed 3: " + outcome.sent());
             assertEquals(Map.of(200, outcome.sent()), outcome.answers());
             double late = 100 - outcome.micros().getPercentileAtOrBelowValue(200_000);
@@ -78,7 +78,7 @@ class ImageServiceTest {
     @Test
     void aRequestWithoutAnAnswerIsCounted() throws Exception {
         try (var client = HttpClient.newHttpClient()) {
-            var outcome = new OpenLoop(URI.create("http://127.0.0.1:1"), client).run(100, Duration.ofMillis(300), 3);
+            var outcome = new OpenLoop(URI.create("http://127.0.0.1:1"), client).run(100, true, Duration.ofMillis(300), 3);
             assertTrue(outcome.sent() > 10, "requests of seed 3: " + outcome.sent());
             assertEquals(Map.of(-1, outcome.sent()), outcome.answers());
             assertEquals(0, outcome.micros().getTotalCount());
