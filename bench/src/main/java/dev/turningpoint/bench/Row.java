@@ -67,7 +67,7 @@ record Row(Subject of, double[] ours, double[] peer, double error, Triad triad, 
 
     private List<String> misses() {
         var misses = new ArrayList<String>();
-        if (ratio() < of.goal()) misses.add(String.format(Locale.ROOT, "%.2f of %sx", ratio(), number(of.goal())) + (possible() < of.goal() ? String.format(Locale.ROOT, ", where the machine allows %.2f", possible()) : ""));
+        if (ratio() < of.goal()) misses.add(String.format(Locale.ROOT, "%.2f of %sx", ratio(), number(of.goal())) + (outOfReach() ? String.format(Locale.ROOT, ", where the machine allows %.2f", possible()) : ""));
         if (of.inMemory() && share() < Case.BANDWIDTH_GOAL) misses.add(String.format(Locale.ROOT, "%.0f of %.0f %%", 100 * share(), 100 * Case.BANDWIDTH_GOAL));
         return misses;
     }
