@@ -1,6 +1,5 @@
 package dev.turningpoint.bench;
 
-import dev.turningpoint.gpu.DType;
 import dev.turningpoint.kernels.cases.KernelCase;
 import dev.turningpoint.kernels.cases.KernelCases;
 import dev.turningpoint.kernels.cases.KernelLaunch;

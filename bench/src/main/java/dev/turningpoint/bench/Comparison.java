@@ -63,8 +63,8 @@ final class Comparison {
         System.out.print(text);
         var rows = new ArrayList<Row>();
         for (Work.Offer w : works) {
-            try (var scope = new PointerScope(); Work work = w.work().on(device, stream)) {
-                rows.add(time(w.subject(), work::ours, () -> Torch.scoped(work::peer), work.error(), triad, peak));
+            try (var scope = new PointerScope(); Work work = w.on(device, stream)) {
+                rows.add(time(w.subject(), work.ours, () -> Torch.scoped(work.peer), work.error, triad, peak));
             }
             System.out.print(rows.getLast());
         }
@@ -108,10 +108,9 @@ final class Comparison {
             Tensor[] theirs = peer.call();
             int i = 0;
             for (var result : peer.results().entrySet()) {
-                Tensor expected = theirs[i++].to(torch.ScalarType.Double).contiguous().flatten();
-                Tensor actual = result.getValue().apply(in.tensor(result.getKey(), -1)).to(torch.ScalarType.Double).contiguous().flatten();
+                Tensor expected = theirs[i++], actual = result.getValue().apply(in.tensor(result.getKey(), -1));
                 if (expected.numel() != actual.numel()) throw new IllegalStateException(c.kernels() + ": " + result.getKey() + " has " + actual.numel() + " elements, the peer's " + expected.numel());
-                double error = actual.sub(expected).abs().max().item_double() / expected.abs().max().item_double();
+                double error = Torch.difference(expected, actual);
                 if (!(error <= tolerance)) throw new IllegalStateException(c.kernels() + " (" + c.title() + "): " + result.getKey() + " and the peer's differ by " + error + " of the largest value");
                 largest = Double.isNaN(largest) ? error : Math.max(largest, error);
             }

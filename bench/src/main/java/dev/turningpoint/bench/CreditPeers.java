@@ -7,7 +7,6 @@ import static dev.turningpoint.bench.Torch.times;
 
 import java.util.List;
 import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
@@ -109,7 +108,7 @@ final class CreditPeers {
             Tensor count = torch.bincount(group, new TensorOptional(), groups).unsqueeze(1);
             Tensor mean = none.index_add(0, group, r).div(count).index_select(0, group), d = r.sub(mean);
             Tensor std = globalStd ? r.sub(r.mean(0)).square().mean(0).sqrt() : none.index_add(0, group, d.square()).div(count).sqrt().index_select(0, group);
-            return d.div(plus(std, 1e-4)).clamp(new ScalarOptional(new Scalar(-LIMIT)), new ScalarOptional(new Scalar(LIMIT)));
+            return Torch.clamp(d.div(plus(std, 1e-4)), -LIMIT, LIMIT);
         }, "advantage");
     }
 }

@@ -7,7 +7,6 @@ import dev.turningpoint.model.GlyphModel;
 import dev.turningpoint.tensor.ParameterLayout.Slot;
 import dev.turningpoint.tensor.Parameters;
 import java.lang.foreign.MemorySegment;
-import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -73,15 +72,5 @@ final class GlyphPeer extends EagerNetwork {
 
     private Tensor w(String name) {
         return weights.get(name);
-    }
-
-    /** All parameters in the order of the weights. */
-    Tensor[] parameters() {
-        return weights.values().toArray(Tensor[]::new);
-    }
-
-    /** Names in the same order. */
-    List<String> names() {
-        return List.copyOf(weights.keySet());
     }
 }

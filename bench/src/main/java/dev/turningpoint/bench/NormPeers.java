@@ -1,7 +1,6 @@
 package dev.turningpoint.bench;
 
 import static dev.turningpoint.bench.Case.Kind.NORMALISATION;
-import static dev.turningpoint.bench.Torch.plus;
 
 import java.util.List;
 import java.util.Map;
@@ -33,8 +32,7 @@ final class NormPeers {
 
     /** {@code (F.layer_norm(x, (d,), eps=eps) * (1 + scale[:, None]) + shift[:, None])}, stored as the next product wants it. */
     private static Tensor modulated(Tensor x, Tensor shift, Tensor scale, torch.ScalarType type) {
-        return torch.layer_norm(x, new long[] {x.size(2)}, new TensorOptional(), new TensorOptional(), EPS, false)
-                .mul(plus(scale.unsqueeze(1), 1)).add(shift.unsqueeze(1)).to(type);
+        return EagerNetwork.scaled(x, scale.unsqueeze(1), shift.unsqueeze(1)).to(type);
     }
 
     private static Eager layerNorm(Inputs in) {

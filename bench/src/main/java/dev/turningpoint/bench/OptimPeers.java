@@ -2,6 +2,7 @@ package dev.turningpoint.bench;
 
 import static dev.turningpoint.bench.Case.Kind.ELEMENTWISE;
 
+import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -15,8 +16,9 @@ import org.bytedeco.pytorch.global.torch;
 final class OptimPeers {
 
     private static final int TENSOR = 1536 * 32;
+    static final double BETA1 = 0.9, BETA2 = 0.999, EPS = 1e-8;
     /** Of the registry's case. */
-    private static final double RATE = 1e-3, BETA1 = 0.9, BETA2 = 0.999, EPS = 1e-8, DECAY = 1e-2, AVERAGE_DECAY = 0.99;
+    private static final double RATE = 1e-3, DECAY = 1e-2, AVERAGE_DECAY = 0.99;
     private static final int STEP = 7;
 
     private OptimPeers() {}
@@ -36,27 +38,32 @@ final class OptimPeers {
 
     private static Eager gradNorm(Inputs in) {
         Tensor[] gradients = tensors(in, "gradients");
-        return Eager.of(() -> {
-            var norms = new Tensor[gradients.length];
-            for (int i = 0; i < norms.length; i++) norms[i] = torch.linalg_vector_norm(gradients[i]);
-            return torch.linalg_vector_norm(torch.stack(new TensorVector(norms)));
-        }, "result");
+        return Eager.of(() -> norm(gradients), "result");
+    }
+
+    /** As {@code clip_grad_norm_} has it. */
+    static Tensor norm(Tensor[] gradients) {
+        return torch.linalg_vector_norm(torch.stack(new TensorVector(Arrays.stream(gradients).map(torch::linalg_vector_norm).toArray(Tensor[]::new))));
+    }
+
+    /** The single-tensor AdamW of torch.optim. */
+    static void adamW(Tensor g, Tensor p, Tensor m, Tensor v, double rate, double decay, int step) {
+        double root = Math.sqrt(1 - Math.pow(BETA2, step)), size = rate / (1 - Math.pow(BETA1, step));
+        p.mul_(new Scalar(1 - rate * decay));
+        m.lerp_(g, new Scalar(1 - BETA1));
+        v.mul_(new Scalar(BETA2)).addcmul_(g, g, new Scalar(1 - BETA2));
+        p.addcdiv_(m, v.sqrt().div(new Scalar(root)).add_(new Scalar(EPS)), new Scalar(-size));
     }
 
     private static Eager adamW(Inputs in) {
         in.write("norm", 0.5);  // nothing is clipped: the factor is 1, and gradients that are scaled in place stay what they are
         Tensor[] g = tensors(in, "gradients"), p = tensors(in, "parameters"), m = tensors(in, "m"), v = tensors(in, "v"), average = tensors(in, "average");
-        Tensor[] copy = in.tensor("copy", -1).split(TENSOR).get();
+        Tensor[] copy = tensors(in, "copy");
         Tensor factor = torch.ones(1);
-        double root = Math.sqrt(1 - Math.pow(BETA2, STEP)), step = RATE / (1 - Math.pow(BETA1, STEP));
         return Eager.of(() -> {
             for (int i = 0; i < g.length; i++) {
                 g[i].mul_(factor);
-                p[i].mul_(new Scalar(1 - RATE * DECAY));
-                m[i].lerp_(g[i], new Scalar(1 - BETA1));
-                v[i].mul_(new Scalar(BETA2)).addcmul_(g[i], g[i], new Scalar(1 - BETA2));
-                Tensor denominator = v[i].sqrt().div(new Scalar(root)).add_(new Scalar(EPS));
-                p[i].addcdiv_(m[i], denominator, new Scalar(-step));
+                adamW(g[i], p[i], m[i], v[i], RATE, DECAY, STEP);
                 average[i].lerp_(p[i], new Scalar(1 - AVERAGE_DECAY));
                 copy[i].copy_(p[i]);
             }

@@ -18,11 +18,11 @@ record Peak(double f32, double bf16) {
     }
 
     private static double of(Device device, Stream stream, Clock clock, int rounds, DType type) {
-        try (var scope = new PointerScope(); var product = new ProductWork(device, stream, type, ROWS, SIDE, SIDE)) {
+        try (var scope = new PointerScope(); var product = ProductWork.offer(type, ROWS, SIDE, SIDE).on(device, stream)) {
             double least = Double.POSITIVE_INFINITY;
             for (int i = 0; i < rounds; i++) {
-                least = Math.min(least, clock.each(product::ours, 2, stream::synchronize));
-                least = Math.min(least, clock.each(() -> Torch.scoped(product::peer), 2, () -> {}));
+                least = Math.min(least, clock.each(product.ours, 2, stream::synchronize));
+                least = Math.min(least, clock.each(() -> Torch.scoped(product.peer), 2, () -> {}));
             }
             return 2. * ROWS * SIDE * SIDE / least;
         }

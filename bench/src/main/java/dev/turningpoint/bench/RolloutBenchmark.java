@@ -2,7 +2,6 @@ package dev.turningpoint.bench;
 
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
-import dev.turningpoint.gpu.HostMemory;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.SamplerKernels;
@@ -18,7 +17,6 @@ import dev.turningpoint.tensor.Tensor;
 import dev.turningpoint.tensor.Workspace;
 import dev.turningpoint.text.GlyphAlphabet;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
@@ -92,14 +90,14 @@ public class RolloutBenchmark {
             sigmas[i] = (float) steps.schedule().sigma(i / TRAJECTORIES);
             rows[i] = steps.odeRow(i / TRAJECTORIES);
         }
-        upload(sigma, MemorySegment.ofArray(sigmas));
-        upload(rowStep, MemorySegment.ofArray(rows));
-        upload(condition, MemorySegment.ofArray(conditions));
+        Transfers.upload(sigma.address(), MemorySegment.ofArray(sigmas), stream);
+        Transfers.upload(rowStep.address(), MemorySegment.ofArray(rows), stream);
+        Transfers.upload(condition.address(), MemorySegment.ofArray(conditions), stream);
         resources.add(stream::synchronize);
         wavefront();
-        float[] expected = download(wave.images());
+        float[] expected = Transfers.download(wave.images(), images.elements(), stream);
         stepByStep();
-        float[] got = download(images.address());
+        float[] got = Transfers.download(images.address(), images.elements(), stream);
         if (Arrays.mismatch(expected, got) >= 0) throw new IllegalStateException("the wavefront and the step-by-step procedure give different images");
     }
 
@@ -125,24 +123,6 @@ public class RolloutBenchmark {
             }
         }
         stream.synchronize();
-    }
-
-    private void upload(Tensor target, MemorySegment heap) {
-        try (HostMemory host = HostMemory.allocate(heap.byteSize())) {
-            MemorySegment segment = host.segment().asSlice(0, heap.byteSize());
-            segment.copyFrom(heap);
-            stream.copyToDevice(target.address(), segment);
-            stream.synchronize();
-        }
-    }
-
-    private float[] download(long address) {
-        try (HostMemory host = HostMemory.allocate(images.bytes())) {
-            MemorySegment segment = host.segment().asSlice(0, images.bytes());
-            stream.copyToHost(segment, address);
-            stream.synchronize();
-            return segment.toArray(ValueLayout.JAVA_FLOAT);
-        }
     }
 
     @TearDown(Level.Trial)

@@ -8,6 +8,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.AutoGradMode;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.TensorVector;
@@ -81,6 +82,19 @@ final class Torch {
     static <T> T recorded(Supplier<T> forward) {
         try (var on = new AutoGradMode(true)) {
             return forward.get();
+        }
+    }
+
+    static Tensor clamp(Tensor t, double low, double high) {
+        return t.clamp(new ScalarOptional(new Scalar(low)), new ScalarOptional(new Scalar(high)));
+    }
+
+    /** The largest difference relative to the largest of the expected values, in f64. */
+    static double difference(Tensor expected, Tensor actual) {
+        if (actual.numel() != expected.numel()) throw new IllegalStateException(actual.numel() + " elements, expected are " + expected.numel());
+        try (var scope = new PointerScope()) {
+            Tensor e = expected.detach().to(torch.ScalarType.Double).flatten(), a = actual.detach().to(torch.ScalarType.Double).flatten();
+            return a.sub(e).abs().max().item_double() / e.abs().max().item_double();
         }
     }
 

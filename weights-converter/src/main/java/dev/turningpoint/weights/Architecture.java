@@ -11,6 +11,21 @@ public sealed interface Architecture permits Sd3Architecture, FluxArchitecture {
     /** {@code sd3} or {@code flux}. */
     String name();
 
+    /** Attention heads. */
+    int heads();
+
+    /** Width of a head. */
+    int headDim();
+
+    /** Width of the network, D. */
+    default int width() { return heads() * headDim(); }
+
+    /** Width of a text embedding. */
+    int textWidth();
+
+    /** Width of the pooled text embedding. */
+    int pooledWidth();
+
     /** Every tensor, in the order a forward meets them. */
     List<Correspondence> correspondences();
 

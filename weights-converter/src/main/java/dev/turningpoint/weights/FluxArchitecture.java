@@ -31,9 +31,6 @@ public record FluxArchitecture(int doubleBlocks, int singleBlocks, int heads, in
     @Override
     public String name() { return "flux"; }
 
-    /** D. */
-    public int width() { return heads * headDim; }
-
     @Override
     public List<Correspondence> correspondences() {
         var list = new TensorList();

@@ -34,9 +34,6 @@ public record Sd3Architecture(int depth, List<Integer> dualLayers, int heads, in
     @Override
     public String name() { return "sd3"; }
 
-    /** D. */
-    public int width() { return heads * headDim; }
-
     public boolean isDual(int block) { return dualLayers.contains(block); }
 
     @Override
