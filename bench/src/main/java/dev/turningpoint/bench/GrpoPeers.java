@@ -1,12 +1,13 @@
 package dev.turningpoint.bench;
 
 import static dev.turningpoint.bench.Case.Kind.ELEMENTWISE;
+import static dev.turningpoint.bench.SamplerPeers.NOISE_LEVEL;
+import static dev.turningpoint.bench.Torch.clamp;
 import static dev.turningpoint.bench.Torch.f32;
 import static dev.turningpoint.bench.Torch.times;
 
+import java.util.Arrays;
 import java.util.List;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -14,8 +15,8 @@ import org.bytedeco.pytorch.global.torch;
 /** {@code grpo.cu} beside the training step of flow_grpo on given velocities: log-probability, ratio, clipped loss, KL, and autograd's backward. */
 final class GrpoPeers {
 
-    private static final double NOISE_LEVEL = 0.7;
-    private static final double[] SIGMA = {0.9, 0.8}, SIGMA_NEXT = {0.8, 0.5};
+    /** Of the sampler's steps, as many as the registry's cases have. */
+    private static final double[] SIGMA = Arrays.copyOf(SamplerPeers.SIGMA, 2), SIGMA_NEXT = Arrays.copyOf(SamplerPeers.SIGMA_NEXT, 2);
     /** Of the registry's cases. */
     private static final double GUIDANCE = 1.5, CLIP = 0.2, ADVANTAGE_LIMIT = 5, BETA = 0.1;
 
@@ -33,13 +34,7 @@ final class GrpoPeers {
 
     private static Eager loss(Inputs in, boolean guidedWithKl) {
         int batch = in.dimension("batch"), n = in.dimension("n");
-        var table = new double[16];
-        for (int i = 0; i < 2; i++) {
-            double s = SIGMA[i], t = SIGMA_NEXT[i], std = t * Math.sin(NOISE_LEVEL * Math.PI / 2), rest = Math.sqrt(t * t - std * std);
-            double[] step = {1 - t + rest, -s * (1 - t) + (1 - s) * rest, std, -1, 0, 1 / (2 * std * std), 0, 0};
-            System.arraycopy(step, 0, table, 8 * i, 8);
-        }
-        in.write("steps", table);
+        in.write("steps", SamplerPeers.steps(SamplerPeers::cps));
         Tensor x = in.tensor("x", batch, n), next = in.tensor("xNext", batch, n), old = in.tensor("oldLogProb", batch), advantage = f32(in.tensor("advantage", batch));
         Tensor sigma = Torch.column(SIGMA, batch), sigmaNext = Torch.column(SIGMA_NEXT, batch), std = times(sigmaNext, Math.sin(NOISE_LEVEL * Math.PI / 2));
         Tensor v = Torch.leaf(in.tensor("v", batch, n));
@@ -66,14 +61,7 @@ final class GrpoPeers {
     /** GRPO-Guard on an SDE step: the ratio without the drift of its mean and scaled by the spread, the loss over -dt. */
     private static Eager normalizedLoss(Inputs in) {
         int batch = in.dimension("batch"), n = in.dimension("n");
-        var table = new double[16];
-        for (int i = 0; i < 2; i++) {
-            double s = SIGMA[i], dt = SIGMA_NEXT[i] - s, std = NOISE_LEVEL * Math.sqrt(s / (1 - s)), spread = std * Math.sqrt(-dt);
-            double[] step = {1 + std * std * dt / (2 * s), (1 + std * std * (1 - s) / (2 * s)) * dt, spread, -1 / (2 * spread * spread), -Math.log(spread) - Math.log(Math.sqrt(2 * Math.PI)), 0,
-                spread, -1 / dt};
-            System.arraycopy(step, 0, table, 8 * i, 8);
-        }
-        in.write("steps", table);
+        in.write("steps", SamplerPeers.steps(SamplerPeers::sde));
         Tensor x = in.tensor("x", batch, n), next = in.tensor("xNext", batch, n), rolloutMean = in.tensor("rolloutMean", batch, n);
         Tensor old = in.tensor("oldLogProb", batch), advantage = f32(in.tensor("advantage", batch));
         Tensor sigma = Torch.column(SIGMA, batch), sigmaNext = Torch.column(SIGMA_NEXT, batch);
@@ -87,9 +75,5 @@ final class GrpoPeers {
             Tensor loss = torch.maximum(a.neg().mul(ratio), a.neg().mul(clamp(ratio, 1 - CLIP, 1 + CLIP))).div(duration).mean();
             return new Tensor[] {Torch.gradients(new Tensor[] {loss}, new Tensor[] {v}, ones)[0], ratio};
         }), "gradV", "stats").part("stats", t -> t.view(batch, 8).select(1, 1));
-    }
-
-    private static Tensor clamp(Tensor t, double low, double high) {
-        return t.clamp(new ScalarOptional(new Scalar(low)), new ScalarOptional(new Scalar(high)));
     }
 }

@@ -7,6 +7,7 @@ import static dev.turningpoint.bench.Torch.plus;
 import static dev.turningpoint.bench.Torch.times;
 
 import dev.turningpoint.gpu.DType;
+import dev.turningpoint.schedule.StepCoefficients;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Scalar;
@@ -16,10 +17,10 @@ import org.bytedeco.pytorch.global.torch;
 /** {@code sampler.cu} beside the steps of flow_grpo and Flow-CPS as published. */
 final class SamplerPeers {
 
-    private static final double NOISE_LEVEL = 0.7;
+    static final double NOISE_LEVEL = 0.7;
     private static final float GUIDANCE = 4.5f;  // of the registry's guided case
     /** Of a schedule's three steps that the rows of a launch are at, in turn. */
-    private static final double[] SIGMA = {0.9, 0.8, 0.5}, SIGMA_NEXT = {0.8, 0.5, 0.3};
+    static final double[] SIGMA = {0.9, 0.8, 0.5}, SIGMA_NEXT = {0.8, 0.5, 0.3};
 
     private SamplerPeers() {}
 
@@ -50,32 +51,29 @@ final class SamplerPeers {
         }
     }
 
-    /** Coefficients of the schedule's steps as {@code flow.cuh} lays them out. */
-    private static double[] coefficients(boolean sde, double noiseLevel) {
+    /** A kind of step between two sigmas. */
+    interface Step {
+        StepCoefficients of(double sigma, double sigmaNext);
+    }
+
+    /** The schedule's steps as the kernels read them. */
+    static double[] steps(Step step) {
         var table = new double[8 * SIGMA.length];
-        for (int i = 0; i < SIGMA.length; i++) {
-            double s = SIGMA[i], t = SIGMA_NEXT[i], dt = t - s;
-            if (sde) {
-                double std = noiseLevel * Math.sqrt(s / (1 - s)), spread = std * Math.sqrt(-dt);
-                table[8 * i] = 1 + std * std * dt / (2 * s);
-                table[8 * i + 1] = (1 + std * std * (1 - s) / (2 * s)) * dt;
-                table[8 * i + 2] = spread;
-                table[8 * i + 3] = -1 / (2 * spread * spread);
-                table[8 * i + 4] = -Math.log(spread) - Math.log(Math.sqrt(2 * Math.PI));
-            } else {
-                double std = t * Math.sin(noiseLevel * Math.PI / 2), rest = Math.sqrt(t * t - std * std);
-                table[8 * i] = 1 - t + rest;
-                table[8 * i + 1] = -s * (1 - t) + (1 - s) * rest;
-                table[8 * i + 2] = std;
-                table[8 * i + 3] = std == 0 ? 0 : -1;
-            }
-        }
+        for (int i = 0; i < table.length; i++) table[i] = step.of(SIGMA[i / 8], SIGMA_NEXT[i / 8]).floats()[i % 8];
         return table;
+    }
+
+    static StepCoefficients sde(double sigma, double sigmaNext) {
+        return StepCoefficients.sde(sigma, sigmaNext, 1, NOISE_LEVEL);
+    }
+
+    static StepCoefficients cps(double sigma, double sigmaNext) {
+        return StepCoefficients.cps(sigma, sigmaNext, NOISE_LEVEL);
     }
 
     private static Eager step(Inputs in, boolean sde, boolean given) {
         int batch = in.dimension("batch"), n = in.dimension("n");
-        in.write("steps", coefficients(sde, NOISE_LEVEL));
+        in.write("steps", steps(sde ? SamplerPeers::sde : SamplerPeers::cps));
         Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n), noise = given ? in.tensor("noise", batch, n) : null;
         Tensor sigma = Torch.column(SIGMA, batch), next = Torch.column(SIGMA_NEXT, batch);
         if (!given) return Eager.drawing(() -> (sde ? sdeStep(x, v, torch.randn_like(x), null, sigma, next) : cpsStep(x, v, torch.randn_like(x), sigma, next))[0]);
@@ -84,7 +82,7 @@ final class SamplerPeers {
 
     private static Eager odeStep(Inputs in) {
         int batch = in.dimension("batch"), n = in.dimension("n");
-        in.write("steps", coefficients(false, 0));
+        in.write("steps", steps(StepCoefficients::ode));
         Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n);
         double dt = SIGMA_NEXT[2] - SIGMA[2];  // the registry's ODE case has all rows at the third step
         return Eager.of(() -> x.add(times(f32(v), dt)), "xNext");
@@ -92,7 +90,7 @@ final class SamplerPeers {
 
     private static Eager guidedOdeStep(Inputs in) {
         int batch = in.dimension("batch"), n = in.dimension("n");
-        in.write("steps", coefficients(false, 0));
+        in.write("steps", steps(StepCoefficients::ode));
         Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n), u = in.tensor("vUncond", batch, n);
         Tensor dt = Torch.column(SIGMA_NEXT, batch).sub(Torch.column(SIGMA, batch));
         return Eager.of(() -> x.add(f32(u.add(times(v.sub(u), GUIDANCE))).mul(dt)), "xNext");
@@ -100,7 +98,7 @@ final class SamplerPeers {
 
     private static Eager replay(Inputs in) {
         int batch = in.dimension("batch"), n = in.dimension("n");
-        in.write("steps", coefficients(true, NOISE_LEVEL));
+        in.write("steps", steps(SamplerPeers::sde));
         Tensor x = in.tensor("x", batch, n), v = in.tensor("v", batch, n), stored = in.tensor("xNext", batch, n);
         Tensor sigma = Torch.column(SIGMA, batch), next = Torch.column(SIGMA_NEXT, batch);
         return Eager.of(() -> {

@@ -3,14 +3,13 @@ package dev.turningpoint.bench;
 import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Device;
 import dev.turningpoint.gpu.DeviceMemory;
-import dev.turningpoint.gpu.HostMemory;
+import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
 import dev.turningpoint.kernels.SamplerKernels;
+import dev.turningpoint.schedule.StepCoefficients;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
@@ -48,7 +47,7 @@ public class SdeStepBenchmark {
     @Param({"F32", "BF16"})
     public DType velocities;
 
-    private final List<DeviceMemory> memory = new ArrayList<>();
+    private final Resources resources = new Resources();
     private Device device;
     private Stream stream;
     private SamplerKernels kernels;
@@ -56,9 +55,9 @@ public class SdeStepBenchmark {
 
     @Setup(Level.Trial)
     public void allocate() {
-        device = Device.open();
-        stream = device.newStream();
-        kernels = new SamplerKernels(device);
+        device = resources.add(Device.open());
+        stream = resources.add(device.newStream());
+        kernels = resources.add(new SamplerKernels(device));
         x = allocate(4L * batch * n, "x");
         v = allocate(velocities.bytes((long) batch * n), "velocities");
         xNext = allocate(4L * batch * n, "next x");
@@ -68,32 +67,17 @@ public class SdeStepBenchmark {
         steps = allocate(4L * SamplerKernels.STEP_FLOATS, "step coefficients");
         rowStep = allocate(4L * batch, "step of each row");
         rowTrajectory = allocate(4L * batch, "trajectory of each row");
-        for (var m : memory) m.clear(stream);
-        try (var host = HostMemory.allocate(Math.max(4L * batch, 4L * SamplerKernels.STEP_FLOATS))) {
-            MemorySegment s = host.segment();
-            float[] coefficients = coefficients(0.7, 0.6, 0.8);
-            MemorySegment.copy(coefficients, 0, s, ValueLayout.JAVA_FLOAT, 0, coefficients.length);
-            stream.copyToDevice(steps, s.asSlice(0, 4L * coefficients.length));
-            stream.synchronize();
-            for (int i = 0; i < batch; i++) s.setAtIndex(ValueLayout.JAVA_INT, i, i);
-            stream.copyToDevice(rowTrajectory, s.asSlice(0, 4L * batch));
-            kernels.initialNoise(stream, x, rowTrajectory, 1, batch, n);
-            kernels.initialNoise(stream, noise, rowTrajectory, 2, batch, n);
-            stream.synchronize();
-        }
-    }
-
-    /** Coefficients of a Flow-SDE step from sigma to sigmaNext, in the order of {@link SamplerKernels}. */
-    static float[] coefficients(double sigma, double sigmaNext, double noiseLevel) {
-        double s = noiseLevel * Math.sqrt(sigma / (1 - sigma)), dt = sigmaNext - sigma, spread = s * Math.sqrt(-dt);
-        return new float[] {(float) (1 + s * s * dt / (2 * sigma)), (float) ((1 + s * s * (1 - sigma) / (2 * sigma)) * dt), (float) spread,
-            (float) (-1 / (2 * spread * spread)), (float) (-Math.log(spread) - Math.log(Math.sqrt(2 * Math.PI))), 0, 0, 0};
+        Transfers.upload(steps, MemorySegment.ofArray(StepCoefficients.sde(0.7, 0.6, 1, 0.8).floats()), stream);
+        Transfers.upload(rowTrajectory, MemorySegment.ofArray(IntStream.range(0, batch).toArray()), stream);
+        kernels.initialNoise(stream, x, rowTrajectory, 1, batch, n);
+        kernels.initialNoise(stream, noise, rowTrajectory, 2, batch, n);
+        stream.synchronize();
     }
 
     private long allocate(long bytes, String purpose) {
-        var m = device.allocate(bytes, purpose);
-        memory.add(m);
-        return m.address();
+        DeviceMemory memory = resources.add(device.allocate(bytes, purpose));
+        memory.clear(stream);
+        return memory.address();
     }
 
     /** Noise drawn in the kernel. */
@@ -119,9 +103,6 @@ public class SdeStepBenchmark {
 
     @TearDown(Level.Trial)
     public void free() {
-        memory.forEach(DeviceMemory::close);
-        kernels.close();
-        stream.close();
-        device.close();
+        resources.close();
     }
 }
