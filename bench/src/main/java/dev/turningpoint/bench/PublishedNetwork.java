@@ -5,7 +5,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -73,13 +72,11 @@ final class PublishedNetwork extends EagerNetwork {
         return t;
     }
 
-    /** Names of the parameters that learn, as the goldens' gradients have them. */
-    List<String> parameters() {
-        return weights.keySet().stream().filter(n -> !n.equals("pos_embed.pos_embed")).toList();
-    }
-
-    Tensor parameter(String name) {
-        return weights.get(name);
+    /** The weights that learn, as the goldens have gradients of them. */
+    Map<String, Tensor> parameters() {
+        var learned = new LinkedHashMap<>(weights);
+        learned.remove("pos_embed.pos_embed");
+        return learned;
     }
 
     Tensor forward() {
