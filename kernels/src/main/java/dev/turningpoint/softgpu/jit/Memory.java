@@ -224,7 +224,7 @@ final class Memory {
             }
         }
         if (scattered(p, bytes, width)) note(i, "gathers", p);
-        if (byFunction() || whole(mask, width)) {
+        if (byFunction(mask, width)) {
             String to = lanes(library.load(y, bytes, width), p, bytes * width, k.activeMask(), null);
             for (int j = 0; j < width; j++) out.put(j, ir.temp("load " + Ir.vector(y) + ", ptr " + (j == 0 ? to : ir.temp("getelementptr i8, ptr " + to + ", i64 " + 32 * j * bytes))), true);
             return;
@@ -235,8 +235,8 @@ final class Memory {
     /** Gathers and scatters are functions where the processor has none. */
     private boolean byFunction() { return !k.target.avx512(); }
 
-    /** Whether each lane accesses a vector: a function everywhere, for a kernel that reads its rows so consists of little else when it is written out. */
-    private static boolean whole(String mask, int width) { return mask == null && width > 1; }
+    /** Those of a vector a lane are functions on every processor: written out, they would be most of a kernel that reads its rows so. */
+    private boolean byFunction(String mask, int width) { return byFunction() || mask == null && width > 1; }
 
     /** Whether runs are loaded or stored as vectors under this mask. */
     private boolean masked(Runs runs, int bytes, int width, String mask) {
@@ -334,7 +334,7 @@ final class Memory {
             }
         }
         if (scattered(p, bytes, width)) note(i, "scatters", p);
-        if (byFunction() || whole(mask, width)) {
+        if (byFunction(mask, width)) {
             String from = k.scratch("values", 32 * bytes * width);
             for (int j = 0; j < width; j++)
                 ir.line("store " + Ir.vector(y) + " " + values.get(j) + ", ptr " + (j == 0 ? from : ir.temp("getelementptr i8, ptr " + from + ", i64 " + 32 * j * bytes)));
