@@ -56,8 +56,9 @@ class CreditKernelsTest {
         var random = new Random(n);
         int batch = 1 + random.nextInt(300);
         float[] r = rewards(random, batch, n, n % 2 == 0 ? 0 : 4);
-        for (boolean consistent : new boolean[] {false, true}) {
-            Steps out = run(r, null, batch, n, consistent ? CONSISTENT : PLAIN, 1);
+        for (int flags : new int[] {PLAIN, CONSISTENT, CONSISTENT & ~TREND}) {   // the last, a run's default, is compiled for itself
+            boolean consistent = (flags & INNER_CONSISTENT) != 0;
+            Steps out = run(r, null, batch, n, flags, 1);
             for (int b = 0; b < batch; b++) {
                 float[] R = java.util.Arrays.copyOfRange(r, b * (n + 1), (b + 1) * (n + 1));
                 for (int t = 1; t <= n; t++) {
