@@ -8,74 +8,112 @@ namespace {
 //
 //   images [batch, channels, height, width] Image;  tokens [batch, height / p * width / p, channels * p * p] Token
 //
-// Traffic: reads and writes every value once, rows of pixels and whole tokens alike in their order; between them lies a tile in shared memory.
-// Shared by blocks, patchify, unpatchify: where a row of pixels or a block's tokens do not begin with a sector, two blocks ask for the same one.
-// Bank conflicts, patchify, unpatchify: where the channels are no power of two, some lanes' places in the tile are in one bank. With 16 channels of 2 x 2 they are not.
-// Launch:  grid (ceil(width / p / across), height / p, batch), 4 warps: a block does `across` neighbouring tokens, of which the tile holds all channels' pixels,
-//          [p, channels, across * p + padding] f32. The host chooses across for a tile of about 2048 values, and the padding.
+// Traffic: reads and writes every value once.
+// Patches of 2 x 2 of 16 channels, those of the published models, go four values at a time: a lane loads 4 x 4 and stores them turned round, four lanes and more a sector on both sides.
+// Shared by blocks, patchify, unpatchify: other patches go pixel by pixel, images in their order, tokens in pieces of a patch's row: of one sector each warp or block takes its part.
+// Launch:  grid (ceil(width / 64), height / p, batch), 4 warps: a block does 64 columns of the rows of one token.
 struct Patches {
-    int channels, height, width, patch, across, stride;  // stride: from one row of the tile to the next
-    unsigned perPatch, perChannels;                      // ceil(2^32 / divisor) of patch and of channels, for dividing by multiplication
-    int channelsLast;
+    int channels, height, width, patch, channelsLast;
 };
 
-__device__ __forceinline__ int divide(int n, unsigned reciprocal) { return reciprocal ? __umulhi(n, reciprocal) : n; }  // 2^32 / 1 wraps to 0
+// 4 x 4 values from four places to four others, turned round, or in pairs.
+template <typename From, typename To>
+__device__ __forceinline__ void move4x4(const From* from, const int* at, To* to, const int* places, bool turned) {
+    float4 v[4];
+    #pragma unroll
+    for (int i = 0; i < 4; i++) v[i] = load4(from + at[i], 0);
+    float4 w[4];
+    if (turned) {
+        w[0] = make_float4(v[0].x, v[1].x, v[2].x, v[3].x);
+        w[1] = make_float4(v[0].y, v[1].y, v[2].y, v[3].y);
+        w[2] = make_float4(v[0].z, v[1].z, v[2].z, v[3].z);
+        w[3] = make_float4(v[0].w, v[1].w, v[2].w, v[3].w);
+    } else {  // two rows of two tokens, of two channels
+        #pragma unroll
+        for (int i = 0; i < 4; i += 2) {
+            w[i] = make_float4(v[i].x, v[i].y, v[i + 1].x, v[i + 1].y);
+            w[i + 1] = make_float4(v[i].z, v[i].w, v[i + 1].z, v[i + 1].w);
+        }
+    }
+    #pragma unroll
+    for (int i = 0; i < 4; i++) store4(to + places[i], 0, w[i]);
+}
 
-// Where the value at place f of a block's first token is in the tile.
-__device__ __forceinline__ int place_in_tile(const Patches& s, int f) {
-    const int a = divide(f, s.channelsLast ? s.perChannels : s.perPatch);             // (row, column) or (channel, row)
-    const int inner = f - a * (s.channelsLast ? s.channels : s.patch);                // channel or column
-    const int b = divide(a, s.perPatch), middle = a - b * s.patch;                  // row or channel; column or row
-    const int row = s.channelsLast ? b : middle, column = s.channelsLast ? middle : inner, channel = s.channelsLast ? inner : b;
-    return (row * s.channels + channel) * s.stride + column;
+// 32 columns of 2 x 2 patches, by a warp: lane l has columns l / 4 * 4 to + 3, of every 16 channels those of l % 4.
+// With channelsLast it is row `part`, four neighbouring channels, and a token's values are neighbours in channels; else two channels of half `part` in both rows.
+template <bool FORWARD, typename Image, typename Token>
+__device__ __forceinline__ void patches_of_2(Image* images, Token* tokens, const Patches& s, int part) {
+    const int lane = threadIdx.x & 31, x = lane / 4 * 4;
+    const int plane = s.height * s.width;
+    int pixels[4], places[4];
+    const auto every_16_channels = [&](int per_channel, bool turned) {
+        #pragma unroll 1
+        for (int k = 0; k < s.channels; k += 16) {
+            if constexpr (FORWARD) move4x4(images + (long)k * plane, pixels, tokens + k * per_channel, places, turned);
+            else move4x4(tokens + k * per_channel, places, images + (long)k * plane, pixels, turned);
+        }
+    };
+    if (s.channelsLast) {
+        const int c = lane % 4 * 4;
+        #pragma unroll
+        for (int i = 0; i < 4; i++) {
+            pixels[i] = (c + i) * plane + part * s.width + x;
+            places[i] = (x / 2 + i / 2) * 4 * s.channels + (part * 2 + i % 2) * s.channels + c;
+        }
+        every_16_channels(1, true);
+    } else {
+        const int c = lane % 4 + 8 * part;
+        #pragma unroll
+        for (int i = 0; i < 4; i++) {
+            pixels[i] = (c + i / 2 * 4) * plane + i % 2 * s.width + x;
+            places[i] = (x / 2 + i % 2) * 4 * s.channels + (c + i / 2 * 4) * 4;
+        }
+        every_16_channels(4, false);
+    }
+}
+
+// Of 4 x 4 patches of one channel, row `r` of `columns` columns, by a warp: each lane's place in a token is known when this is compiled.
+template <bool FORWARD, typename Image, typename Token>
+__device__ __forceinline__ void patches_of_4(Image* images, Token* tokens, const Patches& s, int columns, int r) {
+    const int lane = threadIdx.x & 31, place = r * 4 + lane / 4 * 16 + lane % 4;
+    images += r * s.width;
+    for_columns(columns, [&](int x) {
+        const int at = (x - lane) * 4 + place;
+        if constexpr (FORWARD) store1(tokens, at, load1(images, x));
+        else store1(images, x, load1(tokens, at));
+    });
+}
+
+// Columns from x0 on of the rows of a token, by a block.
+template <bool FORWARD, typename Image, typename Token>
+__device__ __forceinline__ void pixel_by_pixel(Image* images, Token* tokens, const Patches& s, int x0) {
+    const int p = s.patch, end = min(x0 + 64, s.width);
+    #pragma unroll 1
+    for (int row = threadIdx.x >> 5; row < s.channels * p; row += 4) {
+        const int c = row / p, r = row - c * p;
+        Image* pixels = images + ((long)c * s.height + r) * s.width;
+        #pragma unroll 1
+        for (int x = x0 + (threadIdx.x & 31); x < end; x += 32) {
+            const int token = x / p, column = x - token * p;
+            const int place = token * s.channels * p * p + (s.channelsLast ? (r * p + column) * s.channels + c : (c * p + r) * p + column);
+            if constexpr (FORWARD) store1(tokens, place, load1(pixels, x));
+            else store1(pixels, x, load1(tokens, place));
+        }
+    }
 }
 
 template <bool FORWARD, typename Image, typename Token>
 __device__ __forceinline__ void patches(Image* __restrict__ images, Token* __restrict__ tokens, Patches s) {
-    extern __shared__ float tile[];
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, features = s.channels * s.patch * s.patch, tokensAcross = s.width / s.patch;
-    const int first = blockIdx.x * s.across, across = min(s.across, tokensAcross - first), y = blockIdx.y * s.patch;
-    images += ((long)blockIdx.z * s.channels * s.height + y) * s.width + first * s.patch;
-    tokens += (((long)blockIdx.z * gridDim.y + blockIdx.y) * tokensAcross + first) * features;
-    if (s.patch == 4 && s.channels == 1) {  // known when it is compiled, each lane's place in a token is a constant: no tile
-        Image* pixels = images + (long)warp * s.width;
-        const int place = warp * 4 + lane / 4 * 16 + lane % 4;
-        for_columns(across * 4, [&](int x) {
-            const int at = (x - lane) * 4 + place;
-            if constexpr (FORWARD) store1(tokens, at, load1(pixels, x));
-            else store1(pixels, x, load1(tokens, at));
-        });
-        return;
-    }
-    const auto each_row = [&](auto f) {
-        #pragma unroll 1
-        for (int r = 0; r < s.patch; r++)
-            #pragma unroll 1
-            for (int c = warp; c < s.channels; c += 4) {
-                Image* pixels = images + ((long)c * s.height + r) * s.width;
-                float* row = tile + (r * s.channels + c) * s.stride;
-                for_columns(across * s.patch, [&](int x) { f(pixels, row, x); });
-            }
-    };
-    const auto each_token = [&](auto f) {
-        const auto places = [&](int i) {
-            float* at = tile + place_in_tile(s, i);
-            #pragma unroll 2
-            for (int t = warp; t < across; t += 4) f(at + t * s.patch, t * features + i);
-        };
-        const int whole = features & ~31;
-        #pragma unroll 1
-        for (int i = 0; i < whole; i += 32) places(i + lane);
-        if (whole + lane < features) places(whole + lane);
-    };
-    if constexpr (FORWARD) {
-        each_row([&](Image* pixels, float* row, int x) { row[x] = load1(pixels, x); });
-        __syncthreads();
-        each_token([&](const float* at, int i) { store1(tokens, i, *at); });
+    const int x0 = blockIdx.x * 64, columns = min(64, s.width - x0), warp = threadIdx.x >> 5;
+    images += ((long)blockIdx.z * s.channels * s.height + blockIdx.y * s.patch) * s.width;
+    tokens += ((long)blockIdx.z * gridDim.y + blockIdx.y) * s.patch * s.width * s.channels;
+    if (s.patch == 2 && s.channels % 16 == 0 && s.width % 4 == 0 && columns % 32 == 0) {
+        const int x = x0 + warp / 2 * 32;
+        if (x < s.width) patches_of_2<FORWARD>(images + x, tokens + (long)x * 2 * s.channels, s, warp % 2);
+    } else if (s.patch == 4 && s.channels == 1) {
+        patches_of_4<FORWARD>(images + x0, tokens + x0 * 4, s, columns, warp);
     } else {
-        each_token([&](float* at, int i) { *at = load1(tokens, i); });
-        __syncthreads();
-        each_row([&](Image* pixels, const float* row, int x) { store1(pixels, x, row[x]); });
+        pixel_by_pixel<FORWARD>(images, tokens, s, x0);
     }
 }
 
@@ -230,12 +268,12 @@ extern "C" __global__ void __launch_bounds__(128) token_embedding_gradient(const
 
 #define PATCHES(Image, Token, suffix)                                                                                                                       \
     extern "C" __global__ void __launch_bounds__(128) patchify_##suffix(const Image* __restrict__ images, Token* __restrict__ tokens, int channels,         \
-            int height, int width, int patch, int across, int stride, unsigned perPatch, unsigned perChannels, int channelsLast) {                          \
-        patches<true>(images, tokens, {channels, height, width, patch, across, stride, perPatch, perChannels, channelsLast});                               \
+            int height, int width, int patch, int channelsLast) {                                                                                           \
+        patches<true>(images, tokens, {channels, height, width, patch, channelsLast});                                                                      \
     }                                                                                                                                                       \
     extern "C" __global__ void __launch_bounds__(128) unpatchify_##suffix(Image* __restrict__ images, const Token* __restrict__ tokens, int channels,       \
-            int height, int width, int patch, int across, int stride, unsigned perPatch, unsigned perChannels, int channelsLast) {                          \
-        patches<false>(images, tokens, {channels, height, width, patch, across, stride, perPatch, perChannels, channelsLast});                              \
+            int height, int width, int patch, int channelsLast) {                                                                                           \
+        patches<false>(images, tokens, {channels, height, width, patch, channelsLast});                                                                     \
     }
 
 PATCHES(float, float, f32_f32)

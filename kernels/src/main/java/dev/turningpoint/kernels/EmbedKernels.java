@@ -10,9 +10,6 @@ import dev.turningpoint.gpu.Stream;
  * tables are sums in an order fixed by the shape, without atomics.
  */
 public final class EmbedKernels implements AutoCloseable {
-    /** Values of a tile of {@link #patchify}, as far as one patch leaves the choice, and bytes of the shared memory that it may take. */
-    private static final int TILE = 2048, MOST_SHARED = 48 << 10;
-
     private final PtxModule module;
     private final Kernel[] patchify;
     private final Kernel[] unpatchify;
@@ -145,20 +142,7 @@ public final class EmbedKernels implements AutoCloseable {
         if (!(patch > 0 && height > 0 && width > 0 && height % patch == 0 && width % patch == 0)) {
             throw new IllegalArgumentException("an image of " + height + " x " + width + " has no whole patches of " + patch);
         }
-        long features = (long) channels * patch * patch;
-        int across = (int) Math.clamp(TILE / features, 1, width / patch);
-        long stride = across * patch;
-        stride += Math.floorMod((channels >= 32 ? 1 : 32 / Integer.highestOneBit(channels)) - stride, 32);   // lanes of neighbouring channels are in different banks
-        long tile = features / patch * stride * Float.BYTES;
-        if (tile > MOST_SHARED) {
-            throw new IllegalArgumentException("a patch of " + channels + " x " + patch + " x " + patch + " needs " + tile + " bytes of shared memory of " + MOST_SHARED);
-        }
-        kernel.grid(Check.blocks(width / patch, across), height / patch, batch).block(128).shared((int) tile).arg(images).arg(tokens)
-                .arg(channels).arg(height).arg(width).arg(patch).arg(across).arg((int) stride).arg(reciprocal(patch)).arg(reciprocal(channels)).arg(channelsLast ? 1 : 0).launch(stream);
-    }
-
-    /** {@code ceil(2^32 / divisor)}: the upper half of its product with n is n / divisor for every n that is in a tile. A divisor of 1 wraps to 0, which the kernel knows. */
-    private static int reciprocal(int divisor) {
-        return (int) (((1L << 32) + divisor - 1) / divisor);
+        kernel.grid(Check.blocks(width, 64), height / patch, batch).block(128).shared(0).arg(images).arg(tokens)
+                .arg(channels).arg(height).arg(width).arg(patch).arg(channelsLast ? 1 : 0).launch(stream);
     }
 }

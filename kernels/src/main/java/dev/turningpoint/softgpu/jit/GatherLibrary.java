@@ -1,7 +1,10 @@
 package dev.turningpoint.softgpu.jit;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -11,6 +14,8 @@ import java.util.Map;
  * <p>A function takes memory for the values (component by component, 32 lanes each), an address, 32 offsets from it, and the lanes as bits.
  */
 final class GatherLibrary {
+    private static final int GROUP = Interleave.LANES;   // lanes at a time: what is loaded here and stored to be loaded again is as long as the registers of the one who loads it
+
     private final KernelEmitter k;
     private final Map<String, String> tables = new HashMap<>();
 
@@ -37,20 +42,30 @@ final class GatherLibrary {
             f.line("%all = icmp eq i32 %lanes, -1");
             f.line("br i1 %all, label %whole, label %part");
             f.label("whole");
-            int group = 4;   // lanes at a time: a few machine registers are rearranged between components and lanes
-            for (int l = 0; l < 32; l += group) {
+            for (int l = 0; l < 32; l += GROUP) {
                 int first = l;
-                var parts = new java.util.ArrayList<String>();
-                var lengths = new java.util.ArrayList<Integer>();
-                for (int n = 0; n < (load ? group : width); n++) {
-                    parts.add(f.temp("load " + Ir.vector(load ? width : group, type) + ", ptr " + (load ? lane(f, "" + (first + n)) : value(f, bytes, n, first)) + ", align " + bytes));
-                    lengths.add(load ? width : group);
+                var rows = new ArrayList<String>();   // of GROUP / width lanes each
+                for (int row = 0; row < width; row++) {
+                    int from = first + row * GROUP / width;
+                    if (load) {
+                        var lanes = new ArrayList<String>();
+                        for (int n = 0; n < GROUP / width; n++) lanes.add(f.temp("load " + Ir.vector(width, type) + ", ptr " + lane(f, "" + (from + n)) + ", align " + bytes));
+                        rows.add(f.concat(type, lanes, Collections.nCopies(GROUP / width, width)));
+                    } else {
+                        rows.add(f.temp("load " + Ir.vector(GROUP, type) + ", ptr " + value(f, bytes, row, first) + ", align " + bytes));
+                    }
                 }
-                String all = f.concat(type, parts, lengths);
-                for (int n = 0; n < (load ? width : group); n++) {
-                    int at = n;
-                    String v = f.shuffle(type, group * width, all, null, load ? group : width, e -> e * (load ? width : group) + at);
-                    f.line("store " + Ir.vector(load ? group : width, type) + " " + v + ", ptr " + (load ? value(f, bytes, n, first) : lane(f, "" + (first + n))) + ", align " + bytes);
+                List<String> turned = load ? Interleave.apart(f, type, rows) : Interleave.together(f, type, rows);
+                for (int row = 0; row < width; row++) {
+                    if (load) {
+                        f.line("store " + Ir.vector(GROUP, type) + " " + turned.get(row) + ", ptr " + value(f, bytes, row, first) + ", align " + bytes);
+                        continue;
+                    }
+                    for (int n = 0; n < GROUP / width; n++) {
+                        int at = n * width;
+                        String v = f.shuffle(type, GROUP, turned.get(row), null, width, e -> at + e);
+                        f.line("store " + Ir.vector(width, type) + " " + v + ", ptr " + lane(f, "" + (first + row * GROUP / width + n)) + ", align " + bytes);
+                    }
                 }
             }
             f.line("ret void");

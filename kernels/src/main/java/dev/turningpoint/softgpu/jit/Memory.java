@@ -126,45 +126,23 @@ final class Memory {
         loadInto(i, p, y, t.bytes(), to.size(), invariant, i.has("volatile") || i.has("relaxed") || i.has("acquire"), (j, v, vec) -> put(to.get(j), v, t, y, vec));
     }
 
-    /**
-     * Four neighbours of 4 bytes a lane, lanes one after the other, are taken apart in two steps of half a vector, {@code xyzw xyzw ..} to {@code x x .. y y ..} and {@code z z .. w w ..} to
-     * {@code x x ..}. Asked for in one, LLVM makes one step more of it.
-     */
+    /** Four neighbours of 4 bytes a lane, lanes one after the other. */
     private void loadQuads(String how, String y, String tail, Place p, Component out) {
-        var component = new String[4][2];   // of the lanes 0 to 15 and 16 to 31
+        var component = new ArrayList<List<String>>();   // of the lanes 0 to 15 and 16 to 31
         for (int half = 0; half < 2; half++) {
-            var pairs = new String[2][2];   // xy or zw; of the lower or upper 8 lanes
-            for (int q = 0; q < 2; q++) {
-                var in = new String[2];
-                for (int i = 0; i < 2; i++) in[i] = ir.temp(how + "<16 x " + y + ">, ptr " + pointer(p, 256 * half + 128 * q + 64 * i) + ", align 4" + tail);
-                for (int c = 0; c < 2; c++) {
-                    int first = 2 * c;
-                    pairs[c][q] = ir.shuffle(y, 16, in[0], in[1], 16, e -> e % 8 * 4 + first + e / 8);
-                }
-            }
-            for (int c = 0; c < 4; c++) {
-                int from = c % 2 * 8;
-                component[c][half] = ir.shuffle(y, 16, pairs[c / 2][0], pairs[c / 2][1], 16, e -> e < 8 ? from + e : 16 + from + e - 8);
-            }
+            var rows = new ArrayList<String>();
+            for (int r = 0; r < 4; r++) rows.add(ir.temp(how + "<16 x " + y + ">, ptr " + pointer(p, 256 * half + 64 * r) + ", align 4" + tail));
+            component.add(Interleave.apart(ir, y, rows));
         }
-        for (int c = 0; c < 4; c++) out.put(c, ir.concat(y, List.of(component[c]), List.of(16, 16)), true);
+        for (int c = 0; c < 4; c++) out.put(c, ir.concat(y, List.of(component.get(0).get(c), component.get(1).get(c)), List.of(16, 16)), true);
     }
 
     /** The reverse of {@link #loadQuads}. */
     private void storeQuads(String y, Place p, List<String> values) {
         for (int half = 0; half < 2; half++) {
             int base = 16 * half;
-            var component = new String[4];
-            for (int c = 0; c < 4; c++) component[c] = ir.shuffle(y, 32, values.get(c), null, 16, e -> base + e);
-            for (int q = 0; q < 2; q++) {   // 8 lanes
-                int lane = 8 * q;
-                String xy = ir.shuffle(y, 16, component[0], component[1], 16, e -> lane + e / 2 + e % 2 * 16), zw = ir.shuffle(y, 16, component[2], component[3], 16, e -> lane + e / 2 + e % 2 * 16);
-                for (int i = 0; i < 2; i++) {
-                    int from = 8 * i;
-                    String v = ir.shuffle(y, 16, xy, zw, 16, e -> from + e / 4 * 2 + e % 2 + (e % 4 < 2 ? 0 : 16));
-                    ir.line("store <16 x " + y + "> " + v + ", ptr " + pointer(p, 256 * half + 128 * q + 64 * i) + ", align 4");
-                }
-            }
+            List<String> rows = Interleave.together(ir, y, values.stream().map(v -> ir.shuffle(y, 32, v, null, 16, e -> base + e)).toList());
+            for (int r = 0; r < 4; r++) ir.line("store <16 x " + y + "> " + rows.get(r) + ", ptr " + pointer(p, 256 * half + 64 * r) + ", align 4");
         }
     }
 
