@@ -10,7 +10,9 @@ namespace {
 //
 // Traffic: reads and writes every value once.
 // Patches of 2 x 2 of 16 channels, those of the published models, go four values at a time: a lane loads 4 x 4 and stores them turned round, four lanes and more a sector on both sides.
-// Shared by blocks, patchify, unpatchify: other patches go pixel by pixel, images in their order, tokens in pieces of a patch's row: of one sector each warp or block takes its part.
+// Other patches go pixel by pixel: images in their order, tokens in pieces of a patch's row.
+// Uncoalesced, patchify, unpatchify: patches of other sizes, as just said. No model of this project has them but 4 x 4 of one channel, which fill sectors.
+// Shared by blocks, patchify, unpatchify: where a row of pixels or a block's tokens do not begin with a sector, two blocks ask for the same one.
 // Launch:  grid (ceil(width / 64), height / p, batch), 4 warps: a block does 64 columns of the rows of one token.
 struct Patches {
     int channels, height, width, patch, channelsLast;
@@ -49,6 +51,9 @@ __device__ __forceinline__ void patches_of_2(Image* images, Token* tokens, const
     const auto every_16_channels = [&](int per_channel, bool turned) {
         #pragma unroll 1
         for (int k = 0; k < s.channels; k += 16) {
+            // All that the warp reads at once: 16 planes, or tokens, have their lines far apart, where the caches foresee nothing.
+            if constexpr (FORWARD) prefetch(images + (long)k * plane + (lane / 2) * plane + part * s.width + lane % 2 * 16);
+            else prefetch(tokens + k * per_channel + lane / 2 * 4 * s.channels + part * 2 * s.channels + lane % 2 * 16);
             if constexpr (FORWARD) move4x4(images + (long)k * plane, pixels, tokens + k * per_channel, places, turned);
             else move4x4(tokens + k * per_channel, places, images + (long)k * plane, pixels, turned);
         }

@@ -45,3 +45,7 @@ __device__ __forceinline__ void store_where(bool here, float* p, float v) {
 __device__ __forceinline__ void store_where(bool here, double* p, double v) {
     asm volatile("{ .reg .pred q; setp.ne.s32 q, %0, 0; @q st.global.f64 [%1], %2; }" : : "r"((int)here), "l"(p), "d"(v) : "memory");
 }
+
+// Asks for the line at p, to be in the second cache when it is read.
+template <typename T>
+__device__ __forceinline__ void prefetch(const T* p) { asm volatile("prefetch.global.L2 [%0];" : : "l"(p)); }

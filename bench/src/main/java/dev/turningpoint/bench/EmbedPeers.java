@@ -12,7 +12,7 @@ import org.bytedeco.pytorch.global.torch;
 /** {@code embed.cu} beside views and permutations, {@code F.embedding} and the sinusoid of diffusers. */
 final class EmbedPeers {
 
-    private static final String TRANSPOSED = "one copy on both sides, element by element where channels become the fastest dimension";
+    private static final String TRANSPOSED = "one copy on both sides, from planes far apart into channels next to each other or back";
 
     private EmbedPeers() {}
 

@@ -33,7 +33,7 @@ class EmbedKernelsTest {
     }
 
     static Stream<Arguments> images() {  // batch, channels, height, width, patch
-        return Arrays.stream(new int[][] {{2, 1, 24, 64, 4}, {1, 1, 8, 36, 4}, {2, 3, 6, 10, 2}, {1, 16, 4, 34, 2}, {3, 1, 3, 9, 3}, {1, 2, 8, 64, 8}, {2, 2, 5, 7, 1}})
+        return Arrays.stream(new int[][] {{2, 1, 24, 64, 4}, {1, 1, 8, 36, 4}, {2, 3, 6, 10, 2}, {1, 16, 4, 34, 2}, {2, 16, 4, 96, 2}, {1, 48, 6, 64, 2}, {3, 1, 3, 9, 3}, {1, 2, 8, 64, 8}, {2, 2, 5, 7, 1}})
                 .flatMap(s -> Stream.of(DType.F32, DType.BF16).flatMap(image -> Stream.of(DType.F32, DType.BF16)
                         .flatMap(token -> Stream.of(Arguments.of(s, image, token, false), Arguments.of(s, image, token, true)))));
     }

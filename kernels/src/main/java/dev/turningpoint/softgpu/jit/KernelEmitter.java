@@ -492,7 +492,8 @@ final class KernelEmitter {
             case "atom", "red" -> memory.atomic(i);
             case "cp" -> { if (i.has("mbarrier")) objects.emit(i); else memory.copyAsync(i); }
             case "mbarrier" -> objects.emit(i);
-            case "prefetch", "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol" -> { }
+            case "prefetch" -> memory.prefetch(i);
+            case "prefetchu", "membar", "fence", "nanosleep", "discard", "applypriority", "griddepcontrol" -> { }
             case "createpolicy" -> writeScalar(i.operand(0), "0", "i64", Shape.UNIFORM);   // caches are the processor's: a policy is only handed on
             case "mma" -> { whole(i); matrix.mma(i); }
             case "wmma" -> { whole(i); warpMatrices.emit(i); }

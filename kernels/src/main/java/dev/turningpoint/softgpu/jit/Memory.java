@@ -325,6 +325,15 @@ final class Memory {
             ir.line("call void " + f + "(" + Ir.vector(y) + " " + values.get(j) + ", <32 x ptr> " + pointers(p, (long) j * bytes) + ", i32 " + bytes + ", <32 x i1> " + k.activeMask() + ")");
     }
 
+    // ---- prefetch
+
+    /** A hint for each lane, whether it is masked or not: a prefetch of any address does no harm. Lines that lanes share are asked for again, which costs little. */
+    void prefetch(Instruction i) {
+        String at = pointers(place(i, i.operand(0)), 0);
+        ir.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)");
+        for (int l = 0; l < Ir.LANES; l++) ir.line("call void @llvm.prefetch.p0(ptr " + ir.temp("extractelement <32 x ptr> " + at + ", i64 " + l) + ", i32 0, i32 3, i32 1)");
+    }
+
     // ---- cp.async
 
     /** {@code cp.async}: the copy happens here and now; commit and wait have nothing left to do. */

@@ -22,7 +22,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 /** Every entry of every committed PTX file becomes LLVM IR: nothing the software GPU does not serve slips in. */
 class CommittedKernelsTest {
     private static final String TRAJECTORIES = "a lane is a trajectory or a group, its row as long as the run has steps",
-            PATCHES = "a place in a token is taken apart by the sides of a patch and the channels, known at run time only",
+            PATCHES = "planes of an image lie as far apart as its size says, places in a token as the channels say, known at run time only",
             CHUNKS = "one warp or block adds up chunks, whose number is known at run time only",
             RAGGED = "the end of a tensor whose size is no multiple of four";
 
