@@ -9,7 +9,7 @@ namespace {
 //   images [batch, channels, height, width] Image;  tokens [batch, height / p * width / p, channels * p * p] Token
 //
 // Traffic: reads and writes every value once.
-// Patches of 2 x 2 of 16 channels, those of the published models, go four values at a time: a lane loads 4 x 4 and stores them turned round, four lanes and more a sector on both sides.
+// Patches of 2 x 2 of 16 channels, those of the published models, go four values at a time: a lane loads 4 x 4 and stores them turned round; two or four neighbours fill a sector on both sides.
 // Other patches go pixel by pixel: images in their order, tokens in pieces of a patch's row.
 // Uncoalesced, patchify, unpatchify: patches of other sizes, as just said. No model of this project has them but 4 x 4 of one channel, which fill sectors.
 // Shared by blocks, patchify, unpatchify: where a row of pixels or a block's tokens do not begin with a sector, two blocks ask for the same one.
