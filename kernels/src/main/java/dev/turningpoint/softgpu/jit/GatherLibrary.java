@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Loads and stores of lanes that are not neighbours, as functions: all of them for processors without AVX-512, those of a vector a lane for every processor. LLVM would write out an access for each
+ * Loads, stores and prefetches of lanes that are not neighbours, as functions: all of them for processors without AVX-512, those of a vector a lane for every processor. LLVM would write out an access for each
  * of the 32 lanes at every use, with a test and a branch where lanes are masked; a function that visits the lanes is as fast, and a hundredth of the text.
  *
  * <p>A function takes memory for the values (component by component, 32 lanes each), an address, 32 offsets from it, and the lanes as bits.
@@ -34,6 +34,30 @@ final class GatherLibrary {
     String load(String type, int bytes, int width) { return function(type, bytes, width, true); }
 
     String store(String type, int bytes, int width) { return function(type, bytes, width, false); }
+
+    /** Asks for the lines of 32 addresses, given in memory. */
+    String prefetch() {
+        k.helper("@tp_prefetch", () -> {
+            k.ir.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)");
+            return """
+                    define internal fastcc void @tp_prefetch(ptr nocapture readonly %addresses) noinline #0 {
+                    entry:
+                      br label %loop
+                    loop:
+                      %l = phi i64 [ 0, %entry ], [ %next, %loop ]
+                      %own = getelementptr ptr, ptr %addresses, i64 %l
+                      %at = load ptr, ptr %own
+                      call void @llvm.prefetch.p0(ptr %at, i32 0, i32 3, i32 1)
+                      %next = add i64 %l, 1
+                      %more = icmp ne i64 %next, 32
+                      br i1 %more, label %loop, label %done
+                    done:
+                      ret void
+                    }
+                    """;
+        });
+        return "@tp_prefetch";
+    }
 
     private String function(String type, int bytes, int width, boolean load) {
         String name = "@tp_" + (load ? "gather_" : "scatter_") + type + "x" + width;

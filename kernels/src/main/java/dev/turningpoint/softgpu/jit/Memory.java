@@ -329,9 +329,9 @@ final class Memory {
 
     /** A hint for each lane, whether it is masked or not: a prefetch of any address does no harm. Lines that lanes share are asked for again, which costs little. */
     void prefetch(Instruction i) {
-        String at = pointers(place(i, i.operand(0)), 0);
-        ir.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)");
-        for (int l = 0; l < Ir.LANES; l++) ir.line("call void @llvm.prefetch.p0(ptr " + ir.temp("extractelement <32 x ptr> " + at + ", i64 " + l) + ", i32 0, i32 3, i32 1)");
+        String at = k.scratch("offsets", 256);
+        ir.line("store <32 x ptr> " + pointers(place(i, i.operand(0)), 0) + ", ptr " + at);
+        ir.line("call fastcc void " + library.prefetch() + "(ptr " + at + ")");
     }
 
     // ---- cp.async
