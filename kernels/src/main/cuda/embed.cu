@@ -52,10 +52,15 @@ __device__ __forceinline__ void patches_of_2(Image* images, Token* tokens, const
         #pragma unroll 1
         for (int k = 0; k < s.channels; k += 16) {
             // All that the warp reads at once: 16 planes, or tokens, have their lines far apart, where the caches foresee nothing.
-            if constexpr (FORWARD) prefetch(images + (long)k * plane + (lane / 2) * plane + part * s.width + lane % 2 * 16);
-            else prefetch(tokens + k * per_channel + lane / 2 * 4 * s.channels + part * 2 * s.channels + lane % 2 * 16);
-            if constexpr (FORWARD) move4x4(images + (long)k * plane, pixels, tokens + k * per_channel, places, turned);
-            else move4x4(tokens + k * per_channel, places, images + (long)k * plane, pixels, turned);
+            Image* image = images + (long)k * plane;
+            Token* token = tokens + k * per_channel;
+            if constexpr (FORWARD) {
+                prefetch(image + lane / 2 * plane + part * s.width + lane % 2 * 16);
+                move4x4(image, pixels, token, places, turned);
+            } else {
+                prefetch(token + lane / 2 * 4 * s.channels + part * (s.channelsLast ? 2 * s.channels : 32) + lane % 2 * 16);
+                move4x4(token, places, image, pixels, turned);
+            }
         }
     };
     if (s.channelsLast) {

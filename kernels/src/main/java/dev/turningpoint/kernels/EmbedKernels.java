@@ -36,6 +36,7 @@ public final class EmbedKernels implements AutoCloseable {
      * @param images       [batch, channels, height, width] of imageType
      * @param out          receives [batch, (height / patch) * (width / patch), channels * patch * patch] of tokenType
      * @param channelsLast order within a token: false is (channel, row, column), as of a convolution's weights; true is (row, column, channel), as SD3 unpacks
+     * @throws IllegalArgumentException if height or width is no multiple of patch, a type is neither f32 nor bf16, or a size is not positive
      */
     public void patchify(Stream stream, DType imageType, long images, DType tokenType, long out,
                          int batch, int channels, int height, int width, int patch, boolean channelsLast) {
