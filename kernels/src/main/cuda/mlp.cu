@@ -56,21 +56,20 @@ __device__ __forceinline__ float sigmoid(float x) { return reciprocal(1.f + exp2
 // GELU in its tanh form is x sigmoid(2 u): no tanh is needed, and the error stays relative where tanh.approx would cancel (1 + tanh u near -1).
 constexpr float GELU_SLOPE = 2.f * 0.7978845608f, GELU_CUBIC = 0.044715f;
 
-// sigmoid(2 u), the factors of 2 u gathered
-__device__ __forceinline__ float gelu_sigmoid(float x) {
-    return reciprocal(1.f + exp2_approx(x * __fmaf_rn(x * x, -LOG2_E * GELU_SLOPE * GELU_CUBIC, -LOG2_E * GELU_SLOPE)));
-}
+// exp(-2 u), the factors of 2 u gathered
+__device__ __forceinline__ float gelu_exp(float x) { return exp2_approx(x * __fmaf_rn(x * x, -LOG2_E * GELU_SLOPE * GELU_CUBIC, -LOG2_E * GELU_SLOPE)); }
 
 // y = x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-__device__ __forceinline__ float gelu(float x) { return x * gelu_sigmoid(x); }
+__device__ __forceinline__ float gelu(float x) { return x * reciprocal(1.f + gelu_exp(x)); }
 
-// d gelu / dx = s + x s (1 - s) du,   s = sigmoid(2 u),  du = d(2 u)/dx
+// d gelu / dx = s + x s (1 - s) du,   s = sigmoid(2 u) = 1 / (1 + e),  1 - s = e s,  du = d(2 u)/dx
+// 1 - s itself would lose its digits where s is near 1, and x du makes up to 30 of them. The bound on e keeps e s from inf * 0; beyond it all is 0.
 __device__ __forceinline__ float gelu_slope(float x) {
-    const float s = gelu_sigmoid(x), du = GELU_SLOPE * (1.f + 3.f * GELU_CUBIC * x * x);
-    return s + x * du * (s * (1.f - s));
+    const float e = fminf(gelu_exp(x), 0x1p100f), s = reciprocal(1.f + e), du = GELU_SLOPE * (1.f + 3.f * GELU_CUBIC * x * x);
+    return s + x * du * (e * s * s);
 }
 
-// d silu / dx = s (1 + x (1 - s)),   s = sigmoid(x)
+// d silu / dx = s (1 + x (1 - s)),   s = sigmoid(x);  x (1 - s) is small where 1 - s loses digits
 __device__ __forceinline__ float silu_slope(float x) { const float s = sigmoid(x); return s * (1.f + x * (1.f - s)); }
 
 // Gated residual: out = x + gate y.

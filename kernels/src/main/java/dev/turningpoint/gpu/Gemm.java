@@ -25,6 +25,8 @@ public final class Gemm implements AutoCloseable {
     private static final int ALIGNMENT = 16;
     /** An algorithm chosen for fewer rows may be one for vectors only. */
     private static final long FEWEST_ROWS = 16;
+    /** How many of cuBLASLt's proposals are looked at. Some serve no other number of rows than the one they are proposed for. */
+    private static final int PROPOSALS = 32;
 
     /** cublasLtMatmul with device addresses as plain integers: as {@link MemorySegment}s each run would make some. */
     private static final class Call {
@@ -149,7 +151,7 @@ public final class Gemm implements AutoCloseable {
         return layout;
     }
 
-    /** Takes the algorithm that cuBLASLt thinks fastest; returns the workspace it needs. */
+    /** Takes the algorithm that cuBLASLt thinks fastest of those that serve every number of rows; returns the workspace it needs. */
     private long choose(Arena arena, MemorySegment pointer) {
         check(CublasLt.cublasLtMatmulPreferenceCreate(pointer), "cublasLtMatmulPreferenceCreate");
         MemorySegment preference = pointer.get(ValueLayout.ADDRESS, 0);
@@ -161,13 +163,30 @@ public final class Gemm implements AutoCloseable {
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES(), ALIGNMENT, 4);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES(), ALIGNMENT, 4);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES(), ALIGNMENT, 4);
-            MemorySegment found = arena.allocate(cublasLtMatmulHeuristicResult_t.layout()), count = arena.allocate(ValueLayout.JAVA_INT);
-            int status = CublasLt.cublasLtMatmulAlgoGetHeuristic(library, operation, first, second, result, result, preference, 1, found, count);
+            MemorySegment proposals = cublasLtMatmulHeuristicResult_t.allocateArray(PROPOSALS, arena), count = arena.allocate(ValueLayout.JAVA_INT);
+            int status = CublasLt.cublasLtMatmulAlgoGetHeuristic(library, operation, first, second, result, result, preference, PROPOSALS, proposals, count);
             if (status != 0) throw GpuException.cublas(status, "choosing an algorithm for " + this);
-            if (count.get(ValueLayout.JAVA_INT, 0) == 0) throw new GpuException("cuBLASLt has no algorithm for " + this + ".");
-            algorithm.copyFrom(cublasLtMatmulHeuristicResult_t.algo(found));
-            return cublasLtMatmulHeuristicResult_t.workspaceSize(found);
+            int proposed = count.get(ValueLayout.JAVA_INT, 0);
+            long rows = resultShape.columns;
+            long[] probes = {1, 2, rows + 1, 2 * rows, 16 * rows, 257 * rows};
+            MemorySegment answer = cublasLtMatmulHeuristicResult_t.allocate(arena);
+            for (int i = 0; i < proposed; i++) {
+                MemorySegment proposal = cublasLtMatmulHeuristicResult_t.algo(cublasLtMatmulHeuristicResult_t.asSlice(proposals, i));
+                long bytes = cublasLtMatmulHeuristicResult_t.workspaceSize(cublasLtMatmulHeuristicResult_t.asSlice(proposals, i));
+                for (int j = 0; j < probes.length && bytes >= 0; j++) bytes = serves(proposal, probes[j], answer) ? Math.max(bytes, cublasLtMatmulHeuristicResult_t.workspaceSize(answer)) : -1;
+                if (bytes < 0 || bytes > GemmWorkspace.BYTES) continue;
+                algorithm.copyFrom(proposal);
+                return bytes;
+            }
+            throw new GpuException("cuBLASLt has no algorithm for " + this + " with any number of rows; it proposed " + proposed + ".");
         }
+    }
+
+    private boolean serves(MemorySegment proposal, long rows, MemorySegment answer) {
+        shape(first, firstShape, transB ? k : n, transB ? n : k, transB ? k : n, 0);
+        shape(second, secondShape, transA ? rows : k, transA ? k : rows, transA ? (rows + 7) / 8 * 8 : k, 0);
+        shape(result, resultShape, n, rows, n, 0);
+        return CublasLt.cublasLtMatmulAlgoCheck(library, operation, first, second, result, result, proposal, answer) == 0;
     }
 
     private void prefer(MemorySegment preference, int attribute, long value, int size) {

@@ -213,7 +213,6 @@ public final class CublasLtFunctions {
         Raw.putInt(count, 0);
         Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), get(d, Layout.class), 1, 0);
         algorithm(results);
-        if (Planning.ON) Raw.putLong(results + 64, Planning.GEMM_WORKSPACE);
         Raw.putInt(count, 1);
         return 0;
     }
@@ -222,6 +221,7 @@ public final class CublasLtFunctions {
         Raw.fill(result, 0, 1, HEURISTIC_BYTES);
         Raw.putLong(result, ALGORITHM);
         Raw.putLong(result + 8, Matmul.BASE);
+        if (Planning.ON) Raw.putLong(result + 64, Planning.GEMM_WORKSPACE);
         Raw.putFloat(result + 76, 1);
     }
 

@@ -13,7 +13,7 @@ import java.util.concurrent.atomic.AtomicIntegerArray;
  *
  * <p><b>By rows.</b> Rows are cut into chunks that the workers share. The bits of a row must not depend on how many rows there are, and they do not: the chunk of
  * {@link #BASE} rows defines them, and another chunk size is used only after it gave the same bits on random numbers (what could differ is how oneDNN
- * blocks the sum over k, and that would show in nearly every element). What is left over at the end is computed by a chunk that overlaps the one before, or padded with zeros.
+ * blocks the sum over k, and that would show in nearly every element). What is left over at the end is computed by a chunk that begins in the one before, or padded with zeros.
  *
  * <p><b>By depth.</b> A weight gradient has few rows and a long sum over tokens: both operands are read with the summed dimension outermost. It is cut along that
  * sum into pieces, which the workers share, and the partial results are added in order. Bits depend on the shape alone, never on the number of threads.
@@ -297,40 +297,41 @@ class Matmul {
         long in = Product.bytes(shape.inputType()), out = Product.bytes(shape.outputType());
         long first = chunk * p.m, rows = Math.min(p.m, g.m - first);
         boolean copied = shape.beta() != 0 && g.c != g.d;
-        boolean overlaps = rows < p.m && g.m >= p.m && shape.beta() == 0;
-        if (overlaps) {
-            first = g.m - p.m;  // computes some rows of its neighbour again, to the same bits
-            rows = p.m;
-        }
         if (rows < p.m && shape.aTransposed()) p = product(rows, shape.k());
-        long a = g.a + (element * g.strideA + (shape.aTransposed() ? first : first * shape.lda())) * in;
+        // The last rows of many are computed together with some of the chunk before, which spares a copy of a. Those are not written: the thread that owns them may be at work on
+        // them, and oneDNN keeps sums in d meanwhile.
+        long again = rows < p.m && g.m >= p.m && shape.beta() == 0 ? p.m - rows : 0;
+        long start = first - again;
+        long a = g.a + (element * g.strideA + (shape.aTransposed() ? start : start * shape.lda())) * in;
         long b = g.b + element * g.strideB * in;
         long d = g.d + (element * g.strideD + first * shape.ldd()) * out;
-        long bias = g.bias == 0 ? 0 : g.bias + (element * g.strideBias + (shape.bias() == Shape.ROW_BIAS ? first : 0)) * Product.bytes(shape.biasType());
+        long bias = g.bias == 0 ? 0 : g.bias + (element * g.strideBias + (shape.bias() == Shape.ROW_BIAS ? start : 0)) * Product.bytes(shape.biasType());
         if (copied)
             for (long r = 0; r < rows; r++) Raw.copy(d + r * shape.ldd() * out, g.c + (element * g.strideC + (first + r) * g.ldc) * out, shape.n() * out);
         if (rows == p.m) {
             p.run(thread, a, b, d, bias, thread.staging(p.scratchBytes));
             return;
         }
-        // Padded: oneDNN sees full chunks, the caller's memory only the rows it has.
-        long scratch = round(p.scratchBytes), aBytes = round(p.m * shape.lda() * in), dBytes = round(p.m * shape.ldd() * out), biasBytes = round(p.m * 4);
+        // oneDNN sees full chunks, the caller's memory only the rows it has: what is missing at the end are rows of the chunk before, or zeros.
+        long scratch = round(p.scratchBytes), aBytes = again > 0 ? 0 : round(p.m * shape.lda() * in), dBytes = round(p.m * shape.ldd() * out), biasBytes = round(p.m * 4);
         long staging = thread.staging(scratch + aBytes + dBytes + biasBytes);
         long stagedA = staging + scratch, stagedD = stagedA + aBytes, stagedBias = stagedD + dBytes;
-        for (long r = 0; r < p.m; r++) {
-            if (r < rows) Raw.copy(stagedA + r * shape.lda() * in, a + r * shape.lda() * in, shape.k() * in);
-            else Raw.fill(stagedA + r * shape.lda() * in, 0, 1, shape.k() * in);
-            if (shape.beta() == 0) continue;
-            if (r < rows) Raw.copy(stagedD + r * shape.ldd() * out, d + r * shape.ldd() * out, shape.n() * out);
-            else Raw.fill(stagedD + r * shape.ldd() * out, 0, 1, shape.n() * out);
+        if (again == 0) {
+            for (long r = 0; r < p.m; r++) {
+                if (r < rows) Raw.copy(stagedA + r * shape.lda() * in, a + r * shape.lda() * in, shape.k() * in);
+                else Raw.fill(stagedA + r * shape.lda() * in, 0, 1, shape.k() * in);
+                if (shape.beta() == 0) continue;
+                if (r < rows) Raw.copy(stagedD + r * shape.ldd() * out, d + r * shape.ldd() * out, shape.n() * out);
+                else Raw.fill(stagedD + r * shape.ldd() * out, 0, 1, shape.n() * out);
+            }
+            if (shape.bias() == Shape.ROW_BIAS) {
+                Raw.fill(stagedBias, 0, 1, p.m * 4);
+                Raw.copy(stagedBias, bias, rows * Product.bytes(shape.biasType()));
+                bias = stagedBias;
+            }
         }
-        if (shape.bias() == Shape.ROW_BIAS) {
-            Raw.fill(stagedBias, 0, 1, p.m * 4);
-            Raw.copy(stagedBias, bias, rows * Product.bytes(shape.biasType()));
-            bias = stagedBias;
-        }
-        p.run(thread, stagedA, b, stagedD, bias, staging);
-        for (long r = 0; r < rows; r++) Raw.copy(d + r * shape.ldd() * out, stagedD + r * shape.ldd() * out, shape.n() * out);
+        p.run(thread, again > 0 ? a : stagedA, b, stagedD, bias, staging);
+        for (long r = 0; r < rows; r++) Raw.copy(d + r * shape.ldd() * out, stagedD + (again + r) * shape.ldd() * out, shape.n() * out);
     }
 
     private void partial(ComputeThread thread, Phase phase, long tile, long piece) {
