@@ -9,7 +9,7 @@ namespace {
 
 constexpr int WARPS = 4;             // rows a block does where a warp does a row
 constexpr int MODULATION_WARPS = 8;  // warps that share the tokens of one sample
-constexpr int TOKENS_PER_PARTIAL = 16;
+constexpr int TOKENS_PER_PARTIAL = 16, HEADS_PER_PARTIAL = 4;
 
 // Adaptive LayerNorm with modulation.
 //
@@ -191,14 +191,15 @@ __device__ __forceinline__ void qk_norm_split(const T* __restrict__ qkv, const f
 //   dx = r (g - x r^2 mean(g x)),   dWeight = sum over samples, tokens and heads of dq x r
 //
 //   dqkv      [batch, streamTokens, 3, heads, D] T    may be qkv: a warp has read a head before it writes it
-//   partials  [chunks, 2, D] f32                      sums of 16 tokens: first the query weight's, then the key weight's
+//   partials  [chunks, 2, D] f32                      sums of 16 tokens and 4 heads: first the query weight's, then the key weight's
 //
 // Traffic: reads 5 heads D values a token (q and k again, three gradients), writes 3 heads D, each once.
-// Launch:  grid ceil(chunks / 4), 4 warps: a warp does 16 tokens of one sample, so that a chunk's sum depends on that sample alone.
+// Launch:  grid (batch ceil(streamTokens / 16), ceil(heads / 4)), 4 warps: a warp does 4 tokens and 4 heads of one sample, so that a chunk's sum depends on that sample alone. Enough
+//          warps for a large GPU: with 16 tokens and all heads each, an H100 was at a tenth of its bandwidth.
 template <typename T, int D>
 __device__ __forceinline__ void qk_norm_backward_chunk(const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,
                                                        const float2* __restrict__ rope, const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv,
-                                                       T* dqkv, float* __restrict__ partials, int count, int heads, long headStride, float inverse, float eps) {
+                                                       T* dqkv, float* __restrict__ partials, int count, int group, int heads, long headStride, float inverse, float eps) {
     constexpr int N = D / 32;
     const int lane = threadIdx.x & 31;
     float weightQ[N], weightK[N], sumQ[N], sumK[N];
@@ -211,8 +212,8 @@ __device__ __forceinline__ void qk_norm_backward_chunk(const T* qkv, const float
     #pragma unroll 1
     for (int t = 0; t < count; t++) {
         #pragma unroll 1
-        for (int h = 0; h < heads; h++) {
-            const int in = (t * 3 * heads + h) * D + lane;  // a chunk is 16 tokens: offsets within it are small
+        for (int h = 0; h < group; h++) {
+            const int in = (t * 3 * heads + h) * D + lane;  // a warp has 4 tokens: offsets within them are small
             const long out = h * headStride + t * D + lane;
             float a[N], b[N], ga[N], gb[N], squaresA = 0.f, squaresB = 0.f, dotA = 0.f, dotB = 0.f;
             #pragma unroll
@@ -245,26 +246,30 @@ __device__ __forceinline__ void qk_norm_backward_chunk(const T* qkv, const float
         }
     }
     #pragma unroll
-    for (int j = 0; j < N; j++) { partials[32 * j + lane] = sumQ[j]; partials[D + 32 * j + lane] = sumK[j]; }
+    for (int j = 0; j < N; j++) {
+        const float q = column_sum<WARPS>(sumQ[j]), k = column_sum<WARPS>(sumK[j]);
+        if (threadIdx.x < 32) { partials[32 * j + lane] = q; partials[D + 32 * j + lane] = k; }
+    }
 }
 
 template <typename T>
 __device__ __forceinline__ void qk_norm_split_backward(const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight,
                                                        const float2* __restrict__ rope, const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv,
-                                                       T* dqkv, float* __restrict__ partials, int batch, int streamTokens, int heads, int headDim, int tokenOffset,
+                                                       T* dqkv, float* __restrict__ partials, int streamTokens, int heads, int headDim, int tokenOffset,
                                                        int tokens, int meanOf, float eps) {
-    const int perSample = (streamTokens + TOKENS_PER_PARTIAL - 1) / TOKENS_PER_PARTIAL, chunk = blockIdx.x * WARPS + (threadIdx.x >> 5);
-    if (chunk >= batch * perSample) return;
-    const int sample = chunk / perSample, first = (chunk - sample * perSample) * TOKENS_PER_PARTIAL, count = min(TOKENS_PER_PARTIAL, streamTokens - first);
-    const long head = (long)tokens * headDim, out = sample * heads * head + (long)(tokenOffset + first) * headDim;
-    const long in = ((long)sample * streamTokens + first) * 3 * heads * headDim;
+    constexpr int TOKENS = TOKENS_PER_PARTIAL / WARPS;
+    const int perSample = (streamTokens + TOKENS_PER_PARTIAL - 1) / TOKENS_PER_PARTIAL, chunk = blockIdx.x, sample = chunk / perSample, h = blockIdx.y * HEADS_PER_PARTIAL;
+    const int first = (chunk - sample * perSample) * TOKENS_PER_PARTIAL + (threadIdx.x >> 5) * TOKENS;
+    const int count = min(TOKENS, streamTokens - first), group = min(HEADS_PER_PARTIAL, heads - h);
+    const long head = (long)tokens * headDim, out = ((long)sample * heads + h) * head + (long)(tokenOffset + first) * headDim;
+    const long in = (((long)sample * streamTokens + first) * 3 * heads + h) * headDim;
     const float inverse = 1.f / meanOf;
-    partials += 2L * chunk * headDim;
+    partials += 2L * (chunk * gridDim.y + blockIdx.y) * headDim;
     if (rope) rope += (long)(tokenOffset + first) * (headDim / 2);
     qkv += in; dqkv += in; dq += out; dk += out; dv += out;
-    if (headDim == 32) qk_norm_backward_chunk<T, 32>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, heads, head, inverse, eps);
-    else if (headDim == 64) qk_norm_backward_chunk<T, 64>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, heads, head, inverse, eps);
-    else qk_norm_backward_chunk<T, 128>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, heads, head, inverse, eps);
+    if (headDim == 32) qk_norm_backward_chunk<T, 32>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, group, heads, head, inverse, eps);
+    else if (headDim == 64) qk_norm_backward_chunk<T, 64>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, group, heads, head, inverse, eps);
+    else qk_norm_backward_chunk<T, 128>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, count, group, heads, head, inverse, eps);
 }
 
 }  // namespace
@@ -277,6 +282,7 @@ extern "C" __global__ void __launch_bounds__(256) qk_weight_gradient(const float
                                                                      float* __restrict__ dkWeight, int chunks, int headDim) {
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, column = blockIdx.x * 32;
     float sum = 0.f;
+    #pragma unroll 8
     for (int i = warp; i < chunks; i += 8) sum += partials[2L * i * headDim + column + lane];
     sum = column_sum<8>(sum);
     if (warp == 0) {
@@ -309,10 +315,10 @@ extern "C" __global__ void __launch_bounds__(256) qk_weight_gradient(const float
     }                                                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(128, 4) qk_norm_split_backward_##suffix(                                                              \
         const T* qkv, const float* __restrict__ qWeight, const float* __restrict__ kWeight, const float2* __restrict__ rope,                           \
-        const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv, T* dqkv, float* __restrict__ partials, int batch,                \
-        int streamTokens, int heads, int headDim, int tokenOffset, int tokens, int meanOf, float eps) {                                                \
-        qk_norm_split_backward<T>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, batch, streamTokens, heads, headDim, tokenOffset, tokens,   \
-                                  meanOf, eps);                                                                                                        \
+        const T* __restrict__ dq, const T* __restrict__ dk, const T* __restrict__ dv, T* dqkv, float* __restrict__ partials, int streamTokens,         \
+        int heads, int headDim, int tokenOffset, int tokens, int meanOf, float eps) {                                                                  \
+        qk_norm_split_backward<T>(qkv, qWeight, kWeight, rope, dq, dk, dv, dqkv, partials, streamTokens, heads, headDim, tokenOffset, tokens, meanOf,  \
+                                  eps);                                                                                                                \
     }
 
 ENTRIES(float, f32)

@@ -63,7 +63,6 @@ public final class PeerComparison implements Callable<Integer> {
         AttentionPeers.addTo(cases);
         MlpPeers.addTo(cases);
         EmbedPeers.addTo(cases);
-        LoraPeers.addTo(cases);
         OptimPeers.addTo(cases);
         return cases;
     }

@@ -167,10 +167,10 @@ public final class GlyphModel implements TrainableVelocity {
         linears.forEach((name, linear) -> {
             if (isAdapted(name, lora)) {
                 long tokens = linear.rowsPerSample();
-                linear.adapt(new Linear.Adapter(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.rank(name), lora.scale(name), 0,
+                linear.adapt(low, layout.slot(name + ".lora_A.weight"), layout.slot(name + ".lora_B.weight"), lora.scale(name), 0,
                         trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank(name)),
                         rolloutMemory.tensor(name + " low-rank", type, maxBatch * tokens, lora.rank(name)),
-                        trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank(name))));
+                        trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank(name)));
             }
         });
         return low;
@@ -183,7 +183,7 @@ public final class GlyphModel implements TrainableVelocity {
 
     private long partialBytes() {
         int imageRows = maxTrainBatch * config.imageTokens();
-        long bytes = Math.max(NormKernels.qkNormScratch(maxTrainBatch, config.imageTokens(), config.headDim()), NormKernels.qkNormScratch(maxTrainBatch, config.tokens(), config.headDim()));
+        long bytes = Math.max(NormKernels.qkNormScratch(maxTrainBatch, config.imageTokens(), config.heads(), config.headDim()), NormKernels.qkNormScratch(maxTrainBatch, config.tokens(), config.heads(), config.headDim()));
         for (Linear linear : linears.values()) {
             bytes = Math.max(bytes, linear.scratch(imageRows));
         }
@@ -286,7 +286,7 @@ public final class GlyphModel implements TrainableVelocity {
 
         kernels.embed().patchify(stream, type, velocityGradient, type, g.outPatches.address(), batch, 1, config.height(), config.width(), config.patch(), false);
         output.backwardWeight(stream, a.resultNormed.address(), g.outPatches.address(), partials, imageRows);
-        output.backwardInput(stream, a.resultNormed.address(), g.outPatches.address(), narrow, partials, imageRows);
+        output.backwardInput(stream, a.resultNormed.address(), g.outPatches.address(), narrow, imageRows);
         stream.fill(dImage, (byte) 0, DType.F32.bytes((long) imageRows * d));
         stream.fill(dText, (byte) 0, DType.F32.bytes((long) textRows * d));
         kernels.norm().adaptiveLayerNormBackward(stream, type, a.result.address(), a.modulation.address(finalModulation + d), weights.modulationSize(), a.resultStats.address(), narrow,
@@ -311,12 +311,12 @@ public final class GlyphModel implements TrainableVelocity {
             kernels.mlp().cast(stream, DType.F32, g.modulation.address(), type, modulation, (long) batch * weights.modulationSize());
         }
         modulationLayer.backwardWeight(stream, a.conditionActivated.address(), modulation, partials, batch);
-        modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulation, dCondition, partials, batch);
+        modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulation, dCondition, batch);
         kernels.mlp().siluBackward(stream, type, a.condition.address(), dCondition, dCondition, (long) batch * d);
         textPool.backwardWeight(stream, a.text.address(), dCondition, partials, batch);
         textPool.backwardInputF32(stream, dCondition, dText, batch);
         time2.backwardWeight(stream, a.timeActivated.address(), dCondition, partials, batch);
-        time2.backwardInput(stream, a.timeActivated.address(), dCondition, dTime, partials, batch);
+        time2.backwardInput(stream, a.timeActivated.address(), dCondition, dTime, batch);
         kernels.mlp().siluBackward(stream, type, a.timeHidden.address(), dTime, dTime, (long) batch * d);
         time1.backwardWeight(stream, a.timestep.address(), dTime, partials, batch);
 

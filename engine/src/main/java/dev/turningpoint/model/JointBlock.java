@@ -175,15 +175,15 @@ final class JointBlock implements Block {
         long wide = d.wide().address();
         kernels.mlp().gateResidualBackward(stream, type, residual, chunk(modulation, s, GATE_MLP), modulationSize, a.fed().address(), narrow, gradient(g, s, GATE_MLP), rows, dim, s.tokens);
         s.down.backwardWeight(stream, a.activated().address(), narrow, partials, rows);
-        s.down.backwardInput(stream, a.activated().address(), narrow, wide, partials, rows);
+        s.down.backwardInput(stream, a.activated().address(), narrow, wide, rows);
         kernels.mlp().geluBackward(stream, type, a.hidden().address(), wide, wide, (long) rows * shape.hidden());
         s.up.backwardWeight(stream, a.normed2().address(), wide, partials, rows);
-        s.up.backwardInput(stream, a.normed2().address(), wide, narrow, partials, rows);
+        s.up.backwardInput(stream, a.normed2().address(), wide, narrow, rows);
         kernels.norm().adaptiveLayerNormBackward(stream, type, a.middle().address(), chunk(modulation, s, SCALE_MLP), modulationSize, a.stats2().address(), narrow,
                 residual, gradient(g, s, SHIFT_MLP), gradient(g, s, SCALE_MLP), rows, dim, s.tokens);
         kernels.mlp().gateResidualBackward(stream, type, residual, chunk(modulation, s, GATE), modulationSize, a.projected().address(), narrow, gradient(g, s, GATE), rows, dim, s.tokens);
         s.attention.out.backwardWeight(stream, a.attended().address(), narrow, partials, rows);
-        s.attention.out.backwardInput(stream, a.attended().address(), narrow, d.narrow2().address(), partials, rows);
+        s.attention.out.backwardInput(stream, a.attended().address(), narrow, d.narrow2().address(), rows);
     }
 
     /** Adds the second attention's part to the gradient of the image before the block; {@code narrow2} is not touched. */
@@ -196,7 +196,7 @@ final class JointBlock implements Block {
         kernels.mlp().gateResidualBackward(stream, type, d.residual().address(), chunk(modulation, image, GATE_2), modulationSize, s.projected().address(), narrow,
                 gradient(g, image, GATE_2), rows, dim, image.tokens);
         second.out.backwardWeight(stream, s.attended().address(), narrow, partials, rows);
-        second.out.backwardInput(stream, s.attended().address(), narrow, wide, partials, rows);
+        second.out.backwardInput(stream, s.attended().address(), narrow, wide, rows);
         kernels.attention().backward(stream, type, s.q().address(), s.k().address(), s.v().address(), s.attended().address(), 0, wide, 0, s.lse().address(), g.delta().address(),
                 g.q().address(), g.k().address(), g.v().address(), batch, shape.heads(), image.tokens, shape.headDim(), image.tokens, shape.attentionScale());
         kernels.norm().qkNormSplitBackward(stream, type, s.qkv().address(), weight(second.qNorm), weight(second.kNorm), 0, g.q().address(), g.k().address(), g.v().address(), dqkv,
@@ -219,10 +219,10 @@ final class JointBlock implements Block {
                              BlockGradients.Stream d, int batch, boolean input) {
         int rows = batch * s.tokens;
         if (!input && g.modulation() == null) {
-            qkv.backwardAdapter(stream, normed.address(), dqkv, 0, g.partials().address(), rows);
+            qkv.backwardAdapter(stream, normed.address(), dqkv, 0, rows);
             return;
         }
-        qkv.backwardInput(stream, normed.address(), dqkv, d.narrow().address(), g.partials().address(), rows);
+        qkv.backwardInput(stream, normed.address(), dqkv, d.narrow().address(), rows);
         kernels.norm().adaptiveLayerNormBackward(stream, type, x.address(), chunk(modulation, s, scale), modulationSize, stats.address(), d.narrow().address(), d.residual().address(),
                 gradient(g, s, shift), gradient(g, s, scale), rows, shape.width(), s.tokens);
     }

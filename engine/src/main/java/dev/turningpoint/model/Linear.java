@@ -4,7 +4,6 @@ import dev.turningpoint.gpu.DType;
 import dev.turningpoint.gpu.Gemm;
 import dev.turningpoint.gpu.Resources;
 import dev.turningpoint.gpu.Stream;
-import dev.turningpoint.kernels.LoraKernels;
 import dev.turningpoint.kernels.MlpKernels;
 import dev.turningpoint.tensor.ParameterLayout.Slot;
 import dev.turningpoint.tensor.Parameters;
@@ -30,23 +29,8 @@ final class Linear implements AutoCloseable {
     private final Gemm inputGradient;
     private final Gemm inputGradientF32;
     private final boolean biasInStorage;
-    private final List<WeightGradient> weightGradients = new ArrayList<>();
-    private final List<Adapter> adapters = new ArrayList<>();
-
-    /** The reduction runs over the rows, so that each number of rows has its own product; training uses one or two. */
-    private record WeightGradient(int rows, Gemm product) {
-    }
-
-    /**
-     * A low-rank branch: A and B, where {@code x A^T} is kept for the backward, and where it goes otherwise.
-     *
-     * @param column of the output, the first that it adds to; as many as B has rows
-     */
-    record Adapter(Parameters parameters, Slot a, Slot b, int rank, float scale, int column, Tensor kept, Tensor scratch, Tensor gradient) {
-        int columns() {
-            return Math.toIntExact(b.shape()[0]);
-        }
-    }
+    private final OverRows weightGradient;
+    private final List<LowRank> adapters = new ArrayList<>();
 
     /**
      * @param name          of the layer; its parameters are {@code name.weight} and, where there is one, {@code name.bias}
@@ -70,6 +54,7 @@ final class Linear implements AutoCloseable {
         try {
             forward = resources.add(Gemm.of(kernels.products(), storage, storage, y, false, true, out, in, rowsPerSample, bias != null));
             inputGradient = trains ? resources.add(Gemm.of(kernels.products(), storage, storage, storage, false, false, in, out, rowsPerSample, false)) : null;
+            weightGradient = resources.add(new OverRows(kernels.products(), storage, out, in));
             inputGradientF32 = trains && storage != DType.F32 ? resources.add(Gemm.of(kernels.products(), storage, storage, DType.F32, false, false, in, out, rowsPerSample, false)) : inputGradient;
         } catch (RuntimeException | Error e) {
             resources.closeAfter(e);
@@ -82,8 +67,14 @@ final class Linear implements AutoCloseable {
         return parameters.layout().contains(name + ".bias") ? parameters.layout().slot(name + ".bias") : null;
     }
 
-    void adapt(Adapter lowRank) {
-        adapters.add(lowRank);
+    /**
+     * Gives it a low-rank branch.
+     *
+     * @param column of the output, the first that the branch adds to
+     * @param kept   see {@link LowRank}; likewise scratch and gradient
+     */
+    void adapt(Parameters low, Slot a, Slot b, float scale, int column, Tensor kept, Tensor scratch, Tensor gradient) {
+        adapters.add(resources.add(new LowRank(kernels.products(), low, a, b, scale, out, column, rowsPerSample, kept, scratch, gradient)));
     }
 
     int rowsPerSample() {
@@ -115,30 +106,26 @@ final class Linear implements AutoCloseable {
             return;
         }
         for (int i = 0; i < adapters.size(); i++) {
-            Adapter l = adapters.get(i);
-            kernels.lora().forward(stream, storage, x, l.parameters.compute(l.a), l.parameters.compute(l.b), (pass == Pass.TRAIN ? l.kept : l.scratch).address(),
-                    y + storage.bytes(l.column), out, rows, in, l.columns(), l.rank, l.scale);
+            adapters.get(i).forward(stream, x, y, rows, pass == Pass.TRAIN);
         }
     }
 
     /** {@code dx = dy W}, and the adapter's gradients with its part of dx; dx is of the storage type. */
-    void backwardInput(Stream stream, long x, long dy, long dx, long partials, int rows) {
+    void backwardInput(Stream stream, long x, long dy, long dx, int rows) {
         inputGradient.run(stream, rows, dy, out, parameters.compute(weight), in, dx, in, 0, 1f, 0f);
-        backwardAdapter(stream, x, dy, dx, partials, rows);
+        backwardAdapter(stream, x, dy, dx, rows);
     }
 
     /** As {@link #backwardInput}, added to dx. */
-    void addBackwardInput(Stream stream, long x, long dy, long dx, long partials, int rows) {
+    void addBackwardInput(Stream stream, long x, long dy, long dx, int rows) {
         inputGradient.run(stream, rows, dy, out, parameters.compute(weight), in, dx, in, 0, 1f, 1f);
-        backwardAdapter(stream, x, dy, dx, partials, rows);
+        backwardAdapter(stream, x, dy, dx, rows);
     }
 
     /** The adapter's gradients alone, where dx is not asked for (0) or already has the base layer's part. */
-    void backwardAdapter(Stream stream, long x, long dy, long dx, long partials, int rows) {
+    void backwardAdapter(Stream stream, long x, long dy, long dx, int rows) {
         for (int i = 0; i < adapters.size(); i++) {
-            Adapter l = adapters.get(i);
-            kernels.lora().backward(stream, storage, x, l.parameters.compute(l.a), l.parameters.compute(l.b), l.kept.address(), dy + storage.bytes(l.column), out, l.gradient.address(),
-                    l.parameters.gradient(l.a), l.parameters.gradient(l.b), dx, partials, rows, in, l.columns(), l.rank, l.scale);
+            adapters.get(i).backward(stream, x, dy, dx, rows);
         }
     }
 
@@ -152,30 +139,15 @@ final class Linear implements AutoCloseable {
         if (!parameters.hasGradients()) {
             return;
         }
-        weightGradient(rows).run(stream, out, dy, out, x, in, parameters.gradient(weight), in, 0, 1f, 1f);
+        weightGradient.add(stream, dy, out, x, parameters.gradient(weight), rows, 1f);
         if (bias != null) {
             kernels.mlp().biasGradient(stream, storage, dy, parameters.gradient(bias), partials, rows, out, true);
         }
     }
 
-    private Gemm weightGradient(int rows) {
-        for (int i = 0; i < weightGradients.size(); i++) {
-            if (weightGradients.get(i).rows == rows) {
-                return weightGradients.get(i).product;
-            }
-        }
-        Gemm product = resources.add(Gemm.of(kernels.products(), storage, storage, DType.F32, true, false, in, rows, out, false));
-        weightGradients.add(new WeightGradient(rows, product));
-        return product;
-    }
-
     /** Bytes of scratch that a backward of this layer needs for so many rows. */
     long scratch(int rows) {
-        long bytes = MlpKernels.biasGradientScratch(rows, out);
-        for (Adapter l : adapters) {
-            bytes = Math.max(bytes, LoraKernels.scratch(rows, in, l.columns(), l.rank));
-        }
-        return bytes;
+        return MlpKernels.biasGradientScratch(rows, out);
     }
 
     @Override

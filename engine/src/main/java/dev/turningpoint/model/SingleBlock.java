@@ -100,12 +100,12 @@ final class SingleBlock implements Block {
         kernels.mlp().gateResidualBackward(stream, type, d.residual().address(), chunk(modulation, GATE), modulationSize, a.fed().address(), narrow, gradient(g, ofText, GATE), rows,
                 shape.width(), s.tokens);
         s.outAttention.backwardWeight(stream, a.attended().address(), narrow, partials, rows);
-        s.outAttention.backwardInput(stream, a.attended().address(), narrow, d.narrow2().address(), partials, rows);
+        s.outAttention.backwardInput(stream, a.attended().address(), narrow, d.narrow2().address(), rows);
         s.outMlp.backwardWeight(stream, a.activated().address(), narrow, partials, rows);
-        s.outMlp.backwardInput(stream, a.activated().address(), narrow, wide, partials, rows);
+        s.outMlp.backwardInput(stream, a.activated().address(), narrow, wide, rows);
         kernels.mlp().geluBackward(stream, type, a.hidden().address(), wide, wide, (long) rows * shape.hidden());
         s.up.backwardWeight(stream, a.normed().address(), wide, partials, rows);
-        s.up.backwardInput(stream, a.normed().address(), wide, narrow, partials, rows);
+        s.up.backwardInput(stream, a.normed().address(), wide, narrow, rows);
     }
 
     private void projectBackward(Stream stream, StreamLayers s, BlockActivations.Stream a, Tensor modulation, BlockGradients g, BlockGradients.Stream d, int batch, boolean input,
@@ -117,10 +117,10 @@ final class SingleBlock implements Block {
                 g.v().address(), dqkv, trained ? parameters.gradient(qNorm) : 0, trained ? parameters.gradient(kNorm) : 0, partials, batch, s.split);
         s.qkv.backwardWeight(stream, a.normed().address(), dqkv, partials, rows);
         if (!input && g.modulation() == null) {
-            s.qkv.backwardAdapter(stream, a.normed().address(), dqkv, 0, partials, rows);
+            s.qkv.backwardAdapter(stream, a.normed().address(), dqkv, 0, rows);
             return;
         }
-        s.qkv.addBackwardInput(stream, a.normed().address(), dqkv, d.narrow().address(), partials, rows);
+        s.qkv.addBackwardInput(stream, a.normed().address(), dqkv, d.narrow().address(), rows);
         kernels.norm().adaptiveLayerNormBackward(stream, type, a.input().address(), chunk(modulation, SCALE), modulationSize, a.stats().address(), d.narrow().address(),
                 d.residual().address(), gradient(g, ofText, SHIFT), gradient(g, ofText, SCALE), rows, shape.width(), s.tokens);
     }

@@ -298,9 +298,9 @@ public final class TransformerModel implements TrainableVelocity {
         var low = resources.add(new Parameters(device, "the adapter", layout, type, kept));
         forTargets(lora, (name, linear, column) -> {
             long tokens = linear.rowsPerSample();
-            linear.adapt(new Linear.Adapter(low, layout.slot(name + LORA_A), layout.slot(name + LORA_B), lora.rank(name), lora.scale(name), column,
+            linear.adapt(low, layout.slot(name + LORA_A), layout.slot(name + LORA_B), lora.scale(name), column,
                     trainMemory.tensor(name + " low-rank, kept", type, maxTrainBatch * tokens, lora.rank(name)), rolloutMemory.tensor(name + " low-rank", type, options.maxBatch * tokens, lora.rank(name)),
-                    trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank(name))));
+                    trainMemory.tensor(name + " low-rank gradient", type, maxTrainBatch * tokens, lora.rank(name)));
         });
         return low;
     }
@@ -337,7 +337,7 @@ public final class TransformerModel implements TrainableVelocity {
     }
 
     private long partialBytes() {
-        long bytes = NormKernels.qkNormScratch(maxTrainBatch, Math.max(sizes.block.imageTokens(), sizes.block.textTokens()), sizes.block.headDim());
+        long bytes = NormKernels.qkNormScratch(maxTrainBatch, Math.max(sizes.block.imageTokens(), sizes.block.textTokens()), sizes.block.heads(), sizes.block.headDim());
         for (Layer layer : layers) {
             bytes = Math.max(bytes, layer.linear.scratch(maxTrainBatch * layer.linear.rowsPerSample()));
         }
@@ -473,7 +473,7 @@ public final class TransformerModel implements TrainableVelocity {
 
         kernels.embed().patchify(stream, type, velocityGradient, type, outPatches.address(), batch, sizes.outChannels, sizes.height, sizes.width, sizes.patch, sizes.channelsLast);
         output.backwardWeight(stream, a.resultNormed.address(), outPatches.address(), partials, imageRows);
-        output.backwardInput(stream, a.resultNormed.address(), outPatches.address(), narrow, partials, imageRows);
+        output.backwardInput(stream, a.resultNormed.address(), outPatches.address(), narrow, imageRows);
         stream.fill(dImage, (byte) 0, DType.F32.bytes((long) imageRows * d));
         stream.fill(dWords, (byte) 0, DType.F32.bytes((long) batch * s.textTokens() * d));
         if (g.textModulation() != null) {
@@ -500,7 +500,7 @@ public final class TransformerModel implements TrainableVelocity {
         }
         store(stream, g.modulation(), modulationStored, (long) batch * weights.modulationSize());
         modulationLayer.backwardWeight(stream, a.conditionActivated.address(), modulationStored.address(), partials, batch);
-        modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulationStored.address(), dConditions, partials, batch);
+        modulationLayer.backwardInput(stream, a.conditionActivated.address(), modulationStored.address(), dConditions, batch);
         kernels.mlp().siluBackward(stream, type, a.condition.address(), dConditions, dConditions, (long) batch * d);
         embedBackward(stream, time, a.timestep, a.timeHidden, a.timeActivated, batch);
         if (guidance != null) {
@@ -518,7 +518,7 @@ public final class TransformerModel implements TrainableVelocity {
             dText.clear(stream);
             pooled.first.backwardInputF32(stream, hidden, dPooled.address(), batch);
             contextEmbed.backwardInputF32(stream, words, dText.address(), textRows);
-            patchEmbed.backwardInput(stream, a.patches.address(), image, a.patches.address(), partials, imageRows);
+            patchEmbed.backwardInput(stream, a.patches.address(), image, a.patches.address(), imageRows);
             kernels.embed().unpatchify(stream, type, a.patches.address(), DType.F32, dLatents.address(), batch, sizes.channels, sizes.height, sizes.width, sizes.patch, false);
         }
     }
@@ -526,7 +526,7 @@ public final class TransformerModel implements TrainableVelocity {
     private void embedBackward(Stream stream, Embedding layers, Tensor in, Tensor hidden, Tensor activated, int batch) {
         long partials = gradients.partials().address();
         layers.second.backwardWeight(stream, activated.address(), dCondition.address(), partials, batch);
-        layers.second.backwardInput(stream, activated.address(), dCondition.address(), dHidden.address(), partials, batch);
+        layers.second.backwardInput(stream, activated.address(), dCondition.address(), dHidden.address(), batch);
         kernels.mlp().siluBackward(stream, type, hidden.address(), dHidden.address(), dHidden.address(), (long) batch * sizes.block.width());
         layers.first.backwardWeight(stream, in.address(), dHidden.address(), partials, batch);
     }

@@ -15,7 +15,8 @@ import java.lang.invoke.MethodHandle;
  * One shape family of matrix products by cuBLASLt, with f32 accumulation; descriptors and algorithm are made once, a run allocates nothing on the Java heap.
  *
  * <p>The bits of a row do not depend on how many rows there are: the algorithm is chosen once, for the rows of one sample, and used for every number of
- * rows; algorithms that split the sum over k are left out.
+ * rows; algorithms that split the sum over k, or do not serve every number of rows, are left out. With {@code transA}, where rows are a weight's and not samples', the
+ * algorithm serves the number it is made for.
  *
  * <p>For one thread at a time.
  */
@@ -68,7 +69,7 @@ public final class Gemm implements AutoCloseable {
      * @param out          type of c and of the bias: f32, or bf16 for bf16 operands
      * @param transA       whether a is stored as [k,m]
      * @param transB       whether b is stored as [n,k], as the weights of a layer are
-     * @param rowsPerSample the m for which the algorithm is chosen; it is then used for every m, so that a row's bits do not depend on m
+     * @param rowsPerSample the m for which the algorithm is chosen; without transA it is then used for every m, so that a row's bits do not depend on m
      * @throws GpuException if cuBLASLt has no algorithm for it
      */
     public static Gemm of(Device device, DType a, DType b, DType out, boolean transA, boolean transB, long n, long k, long rowsPerSample, boolean bias) {
@@ -168,7 +169,7 @@ public final class Gemm implements AutoCloseable {
             if (status != 0) throw GpuException.cublas(status, "choosing an algorithm for " + this);
             int proposed = count.get(ValueLayout.JAVA_INT, 0);
             long rows = resultShape.columns;
-            long[] probes = {1, 2, rows + 1, 2 * rows, 16 * rows, 257 * rows};
+            long[] probes = transA ? new long[] {rows} : new long[] {1, 2, rows + 1, 2 * rows, 16 * rows, 257 * rows};
             MemorySegment answer = cublasLtMatmulHeuristicResult_t.allocate(arena);
             for (int i = 0; i < proposed; i++) {
                 MemorySegment proposal = cublasLtMatmulHeuristicResult_t.algo(cublasLtMatmulHeuristicResult_t.asSlice(proposals, i));
@@ -178,13 +179,13 @@ public final class Gemm implements AutoCloseable {
                 algorithm.copyFrom(proposal);
                 return bytes;
             }
-            throw new GpuException("cuBLASLt has no algorithm for " + this + " with any number of rows; it proposed " + proposed + ".");
+            throw new GpuException("cuBLASLt has no algorithm for " + this + " with every number of rows; it proposed " + proposed + ".");
         }
     }
 
     private boolean serves(MemorySegment proposal, long rows, MemorySegment answer) {
         shape(first, firstShape, transB ? k : n, transB ? n : k, transB ? k : n, 0);
-        shape(second, secondShape, transA ? rows : k, transA ? k : rows, transA ? (rows + 7) / 8 * 8 : k, 0);
+        shape(second, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k, 0);
         shape(result, resultShape, n, rows, n, 0);
         return CublasLt.cublasLtMatmulAlgoCheck(library, operation, first, second, result, result, proposal, answer) == 0;
     }
@@ -220,7 +221,7 @@ public final class Gemm implements AutoCloseable {
      * @param lda       elements from one row of a to the next, as stored: the width of a row, or a multiple of 16 bytes; likewise ldb, ldc
      * @param biasRow   address of the bias, [n] of the result's type; unused without bias
      * @param alphaFactor factor of the product
-     * @param betaFactor  factor of what c holds; 0 never reads it
+     * @param betaFactor  factor of what c holds; 0 never reads it. Where c is bf16, a GPU may round the product, factor and bias included, before it adds (cuBLASLt 13 does on an H100)
      */
     public void run(Stream stream, long m, long a, long lda, long b, long ldb, long c, long ldc, long biasRow, float alphaFactor, float betaFactor) {
         if (closed) throw new IllegalStateException(this + " is closed");

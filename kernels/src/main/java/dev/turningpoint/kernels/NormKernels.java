@@ -11,8 +11,8 @@ import dev.turningpoint.gpu.Stream;
  */
 public final class NormKernels implements AutoCloseable {
     private static final int WARPS = 4;
-    /** Tokens whose q/k weight gradients one warp adds before they become one row of {@code partials}. */
-    private static final int TOKENS_PER_PARTIAL = 16;
+    /** Tokens and heads whose q/k weight gradients a block adds before they become one row of {@code partials}. */
+    private static final int TOKENS_PER_PARTIAL = 16, HEADS_PER_PARTIAL = 4;
 
     private final PtxModule module;
     private final PtxModule.Storages layerNorm;
@@ -132,13 +132,13 @@ public final class NormKernels implements AutoCloseable {
         bothOrNone(qWeight, kWeight);
         bothOrNone(dqWeight, dkWeight);
         Check.address("partials of the q/k weight gradients", partials);
-        int chunks = Check.blocks(s.streamTokens, TOKENS_PER_PARTIAL) * batch;
-        qkNormBackward.of(type).grid(Check.blocks(chunks, WARPS), 1, 1).block(32 * WARPS).shared(0)
+        int chunks = Check.blocks(s.streamTokens, TOKENS_PER_PARTIAL) * batch, headGroups = Check.blocks(s.heads, HEADS_PER_PARTIAL);
+        qkNormBackward.of(type).grid(chunks, headGroups, 1).block(32 * WARPS).shared(0)
                 .arg(qkv).arg(qWeight).arg(kWeight).arg(rope).arg(dq).arg(dk).arg(dv).arg(dqkv).arg(partials)
-                .arg(batch).arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
+                .arg(s.streamTokens).arg(s.heads).arg(s.headDim).arg(s.tokenOffset).arg(s.tokens).arg(s.meanOf).arg(s.eps).launch(stream);
         if (dqWeight != 0) {
             qkWeightGradient.grid(2 * s.headDim / 32, 1, 1).block(256).shared(0)
-                    .arg(partials).arg(dqWeight).arg(dkWeight).arg(chunks).arg(s.headDim).launch(stream);
+                    .arg(partials).arg(dqWeight).arg(dkWeight).arg(chunks * headGroups).arg(s.headDim).launch(stream);
         }
     }
 
@@ -147,8 +147,8 @@ public final class NormKernels implements AutoCloseable {
     }
 
     /** Bytes of scratch that {@link #qkNormSplitBackward} needs. */
-    public static long qkNormScratch(int batch, int streamTokens, int headDim) {
-        return 2L * headDim * Check.blocks(streamTokens, TOKENS_PER_PARTIAL) * batch * Float.BYTES;
+    public static long qkNormScratch(int batch, int streamTokens, int heads, int headDim) {
+        return 2L * headDim * Check.blocks(streamTokens, TOKENS_PER_PARTIAL) * batch * Check.blocks(heads, HEADS_PER_PARTIAL) * Float.BYTES;
     }
 
     @Override

@@ -233,7 +233,7 @@ class NormKernelsTest {
             expectedWeights[i] += dWeights[i];
         }
         long at = on.store(type, c.qkv), gradients = on.store(type, dOut), part = type.bytes(c.out), dqkv = on.allocate(type.bytes(c.in));
-        long qw = on.f32(c.qWeight), kw = on.f32(c.kWeight), scratch = on.allocate(NormKernels.qkNormScratch(c.batch, c.streamTokens, c.d));
+        long qw = on.f32(c.qWeight), kw = on.f32(c.kWeight), scratch = on.allocate(NormKernels.qkNormScratch(c.batch, c.streamTokens, c.heads, c.d));
         float[][] results = new float[2][];
         for (int run = 0; run < 2; run++) {
             long dw = on.f32(dWeights);
@@ -290,7 +290,7 @@ class NormKernelsTest {
 
         float[] dOut = DeviceFixture.gaussian(random, type, 3 * out, 1);
         double[] expected = Expect.differences(forward, Expect.doubles(qkv), Expect.doubles(dOut));
-        long gradients = on.store(type, dOut), dqkv = on.allocate(type.bytes(in)), scratch = on.allocate(NormKernels.qkNormScratch(batch, streamTokens, d));
+        long gradients = on.store(type, dOut), dqkv = on.allocate(type.bytes(in)), scratch = on.allocate(NormKernels.qkNormScratch(batch, streamTokens, heads, d));
         kernels.qkNormSplitBackward(on.stream, type, at, qw, kw, turn, gradients, gradients + part, gradients + 2 * part, dqkv, 0, 0, scratch, batch, split);
         Expect.stored("dqkv", type, expected, on.read(type, dqkv, in), 1e-5, 1e-5);
     }

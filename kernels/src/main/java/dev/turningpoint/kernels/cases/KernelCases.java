@@ -86,7 +86,6 @@ public final class KernelCases {
         AttentionCases.addTo(cases);
         MlpCases.addTo(cases);
         EmbedCases.addTo(cases);
-        LoraCases.addTo(cases);
         OptimCases.addTo(cases);
         return List.copyOf(cases);
     }

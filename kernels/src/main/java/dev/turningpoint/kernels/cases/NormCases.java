@@ -121,7 +121,7 @@ final class NormCases {
         var summed = Tolerance.ulpsOfRms(16, ROOT);
         var dqWeight = c.update("dqWeight", F32, s.headDim, Fill.gaussian(1), summed);
         var dkWeight = c.update("dkWeight", F32, s.headDim, Fill.gaussian(1), summed);
-        var partials = c.scratch("partials", F32, NormKernels.qkNormScratch(s.batch, s.streamTokens, s.headDim));
+        var partials = c.scratch("partials", F32, NormKernels.qkNormScratch(s.batch, s.streamTokens, s.heads, s.headDim));
         return c.launches("qk_norm_split_backward_" + type.suffix(), List.of(qkv, qWeight, kWeight, dq, dk, dv), List.of(dqkv, partials))
                 .launches("qk_weight_gradient", List.of(partials, dqWeight, dkWeight), List.of(dqWeight, dkWeight))
                 .by((k, stream, at) -> k.qkNormSplitBackward(stream, type, at.of(qkv), at.of(qWeight), at.of(kWeight), 0, at.of(dq), at.of(dk), at.of(dv), at.of(dqkv),
