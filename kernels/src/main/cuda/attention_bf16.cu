@@ -19,26 +19,30 @@ constexpr int WARPS = 4;
 
 // Sizes that follow from the head dimension.
 template <int D> struct Shape {
-    static constexpr int LD = D + 8;                      // 16 bytes of padding: the 8 rows of an ldmatrix fall into different banks
-    static constexpr int TILE = D == 32 ? 128 : 64;       // rows of k and v in shared memory: 18 to 35 KB
+    static constexpr int LD = D + 8;                 // 16 bytes of padding: the 8 rows of an ldmatrix fall into different banks
+    static constexpr int TILE = D == 32 ? 128 : 64;  // rows of k and v in shared memory
+    static constexpr int STAGES = D < 128 ? 2 : 1;   // tiles there: with two the next rows come while these are used; 35 to 41 KB
 };
 
-// One row into shared memory; lane l moves elements l, l + 32, ... (pairs of them beyond D = 32).
+// One row on its way into shared memory; lane l moves elements l, l + 32, ... (pairs of them beyond D = 32).
 template <int D>
-__device__ __forceinline__ void load_row(__nv_bfloat16* tile, const __nv_bfloat16* src, bool exists) {
+__device__ __forceinline__ void fetch_row(__nv_bfloat16* tile, const __nv_bfloat16* src, bool exists) {
     const int lane = threadIdx.x & 31;
-    if (D == 32) {
+    if (D == 32) {  // 64 bytes are half a request: fetched at once
         reinterpret_cast<unsigned short*>(tile)[lane] = exists ? reinterpret_cast<const unsigned short*>(src)[lane] : (unsigned short)0;
     } else {
         #pragma unroll
-        for (int j = 0; j < D / 2; j += 32) reinterpret_cast<uint32_t*>(tile)[j + lane] = exists ? reinterpret_cast<const uint32_t*>(src)[j + lane] : 0u;
+        for (int j = 0; j < D / 2; j += 32) {
+            if (exists) copy_async(tile + 2 * (j + lane), src + 2 * (j + lane));
+            else reinterpret_cast<uint32_t*>(tile)[j + lane] = 0u;
+        }
     }
 }
 
-// Rows of a matrix from matrixRow on into rows 4 first, 4 (first + step), ... of the tile and the three after each, below end (a multiple of 4). Rows that do
-// not exist become zeros. Four rows at a time: one look at where they lie, four loads in flight.
+// Rows of a matrix from matrixRow on, to be waited for, into rows 4 first, 4 (first + step), ... of the tile and the three after each, below end (a multiple of 4). Rows that do
+// not exist become zeros. Four rows at a time: one look at where they lie.
 template <int D>
-__device__ __forceinline__ void load_rows(__nv_bfloat16* tile, const Rows<const __nv_bfloat16>& src, int matrixRow, int first, int end, int step) {
+__device__ __forceinline__ void fetch_rows(__nv_bfloat16* tile, const Rows<const __nv_bfloat16>& src, int matrixRow, int first, int end, int step) {
     constexpr int LD = Shape<D>::LD;
     #pragma unroll 1
     for (int r = 4 * first; r < end; r += 4 * step) {
@@ -46,10 +50,10 @@ __device__ __forceinline__ void load_rows(__nv_bfloat16* tile, const Rows<const 
         if (row + 3 < src.split || (row >= src.split && row + 3 < src.count)) {
             const __nv_bfloat16* from = src[row];
             #pragma unroll
-            for (int i = 0; i < 4; i++) load_row<D>(tile + (r + i) * LD, from + i * src.stride, true);
+            for (int i = 0; i < 4; i++) fetch_row<D>(tile + (r + i) * LD, from + i * src.stride, true);
         } else {
             #pragma unroll 1
-            for (int i = 0; i < 4; i++) load_row<D>(tile + (r + i) * LD, src[row + i], row + i < src.count);
+            for (int i = 0; i < 4; i++) fetch_row<D>(tile + (r + i) * LD, src[row + i], row + i < src.count);
         }
     }
 }
@@ -57,7 +61,8 @@ __device__ __forceinline__ void load_rows(__nv_bfloat16* tile, const Rows<const 
 // This warp's 16 rows of a matrix as left operands. The tile is used by this warp alone from row 16 * warp on.
 template <int D>
 __device__ __forceinline__ void load_own(Left (&a)[D / 16], __nv_bfloat16* tile, const Rows<const __nv_bfloat16>& src, int matrixRow, int warp) {
-    load_rows<D>(tile, src, matrixRow - 16 * warp, 4 * warp, 16 * warp + 16, 1);
+    fetch_rows<D>(tile, src, matrixRow - 16 * warp, 4 * warp, 16 * warp + 16, 1);
+    wait_for_copies();
     __syncwarp();
     #pragma unroll
     for (int k = 0; k < D / 16; k++) load_left<Shape<D>::LD>(a[k], tile, 16 * warp, 16 * k);
@@ -178,28 +183,38 @@ __device__ __forceinline__ void softmax_step(Softmax<D>& state, const Left (&q)[
 template <int D>
 __device__ __forceinline__ void attention(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__ k, const __nv_bfloat16* __restrict__ v, __nv_bfloat16* __restrict__ outA, __nv_bfloat16* __restrict__ outB,
                                           float* __restrict__ lse, int tokens, int tokensA, float scale) {
-    constexpr int LD = Shape<D>::LD, TILE = Shape<D>::TILE;
-    __shared__ __align__(16) __nv_bfloat16 tiles[2 * TILE * LD];
-    __nv_bfloat16 *tileK = tiles, *tileV = tiles + TILE * LD;
+    constexpr int LD = Shape<D>::LD, TILE = Shape<D>::TILE, STAGES = Shape<D>::STAGES;
+    __shared__ __align__(16) __nv_bfloat16 tiles[STAGES][2 * TILE * LD];
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, query = blockIdx.x * 64 + 16 * warp, heads = gridDim.y;
     const Rows<const __nv_bfloat16> rowsK = head_rows(k, heads, tokens, D), rowsV = head_rows(v, heads, tokens, D);
     const Rows<__nv_bfloat16> out = joint_rows(outA, outB, heads, tokens, tokensA, D);
     const bool active = query < out.count;
 
     Left left[D / 16];
-    load_own<D>(left, tiles, first_rows(head_rows(q, heads, tokens, D), out.count), query, warp);
+    load_own<D>(left, tiles[0], first_rows(head_rows(q, heads, tokens, D), out.count), query, warp);
     Softmax<D> state;
     #pragma unroll
     for (int i = 0; i < 2; i++) { state.largest[i] = -NEVER; state.denominator[i] = 0.f; }
     #pragma unroll
     for (int n = 0; n < D / 8; n++) state.out[n][0] = state.out[n][1] = state.out[n][2] = state.out[n][3] = 0.f;
 
-    for (int first = 0; first < tokens; first += TILE) {
-        const int keys = min(TILE, tokens - first), padded = (keys + 15) & ~15;
-        __syncthreads();
-        load_rows<D>(tileK, rowsK, first, warp, padded, WARPS);
-        load_rows<D>(tileV, rowsV, first, warp, padded, WARPS);
-        __syncthreads();
+    const auto fetch = [&](int first, __nv_bfloat16* tile) {
+        const int padded = (min(TILE, tokens - first) + 15) & ~15;
+        fetch_rows<D>(tile, rowsK, first, warp, padded, WARPS);
+        fetch_rows<D>(tile + TILE * LD, rowsV, first, warp, padded, WARPS);
+    };
+    __syncthreads();
+    fetch(0, tiles[0]);
+    for (int first = 0, stage = 0; first < tokens; first += TILE, stage ^= STAGES - 1) {
+        const int keys = min(TILE, tokens - first);
+        const __nv_bfloat16 *tileK = tiles[stage], *tileV = tileK + TILE * LD;
+        if (STAGES == 1 && first > 0) {
+            __syncthreads();
+            fetch(first, tiles[0]);
+        }
+        wait_for_copies();
+        __syncthreads();  // all have come, and nobody uses the other tiles any more
+        if (STAGES == 2 && first + TILE < tokens) fetch(first + TILE, tiles[stage ^ 1]);
         if (active) {
             int row = 0;
             for (; row + 64 <= keys; row += 64) softmax_step<D, 4, false>(state, left, tileK, tileV, row, 64, scale * LOG2_E);
@@ -223,7 +238,7 @@ __device__ __forceinline__ void attention(const __nv_bfloat16* __restrict__ q, c
             if (query + row < tokens) to[row] = state.largest[i] * LN_2 + __logf(state.denominator[i]);  // four lanes the same
         }
     }
-    store_own<D>(out, query, tiles, warp, state.out, inverse[0], inverse[1]);
+    store_own<D>(out, query, tiles[0], warp, state.out, inverse[0], inverse[1]);
 }
 
 // dS = P (dP - delta) and P as left operands, from scores s and dP of 16 rows x 16 columns. What belongs to a fragment's element: log2 of the denominator and delta.
@@ -241,7 +256,7 @@ __device__ __forceinline__ void probability_gradients(float (&s)[2][4], float (&
 // Sizes of the key gradients: at D = 128 the left operands stay in shared memory (registers hold the 16 x 256 sums), so tiles are smaller.
 template <int D> struct KeyShape {
     static constexpr bool IN_REGISTERS = D < 128;
-    static constexpr int TILE = D == 32 ? 128 : D == 64 ? 64 : 16;  // queries in shared memory
+    static constexpr int TILE = D == 32 ? 128 : D == 64 ? 64 : 16, STAGES = D < 128 ? 2 : 1;  // queries in shared memory, and those that come meanwhile
 };
 
 // dv = P^T dOut, dk = scale dS^T q.
@@ -253,10 +268,10 @@ __device__ __forceinline__ void attention_backward_keys(const __nv_bfloat16* __r
                                                         const __nv_bfloat16* __restrict__ dOutA, const __nv_bfloat16* __restrict__ dOutB, const float* __restrict__ lse,
                                                         const float* __restrict__ delta, __nv_bfloat16* __restrict__ dk, __nv_bfloat16* __restrict__ dv, int tokens, int tokensA, float scale) {
     using K = KeyShape<D>;
-    constexpr int TILE = K::TILE, LD = Shape<D>::LD, OWN = 16 * WARPS;
-    __shared__ __align__(16) __nv_bfloat16 tiles[2 * TILE * LD + (K::IN_REGISTERS ? 0 : 2 * OWN * LD)];
-    __shared__ float tileLse[TILE], tileDelta[TILE];
-    __nv_bfloat16 *tileQ = tiles, *tileD = tiles + TILE * LD, *ownK = tiles + 2 * TILE * LD, *ownV = ownK + OWN * LD;
+    constexpr int TILE = K::TILE, STAGES = K::STAGES, LD = Shape<D>::LD, OWN = 16 * WARPS;
+    __shared__ __align__(16) __nv_bfloat16 tiles[STAGES * 2 * TILE * LD + (K::IN_REGISTERS ? 0 : 2 * OWN * LD)];
+    __shared__ float tileStats[STAGES][2 * TILE];
+    __nv_bfloat16 *ownK = tiles + STAGES * 2 * TILE * LD, *ownV = ownK + OWN * LD;
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, key = blockIdx.x * OWN + 16 * warp, heads = gridDim.y;
     const Rows<const __nv_bfloat16> rowsQ = head_rows(q, heads, tokens, D), rowsD = joint_rows(dOutA, dOutB, heads, tokens, tokensA, D);
     const Rows<const __nv_bfloat16> rowsK = head_rows(k, heads, tokens, D), rowsV = head_rows(v, heads, tokens, D);
@@ -269,8 +284,8 @@ __device__ __forceinline__ void attention_backward_keys(const __nv_bfloat16* __r
         load_own<D>(leftK, tiles, rowsK, key, warp);
         load_own<D>(leftV, tiles, rowsV, key, warp);
     } else {
-        load_rows<D>(ownK, rowsK, key - 16 * warp, 4 * warp, 16 * warp + 16, 1);
-        load_rows<D>(ownV, rowsV, key - 16 * warp, 4 * warp, 16 * warp + 16, 1);
+        fetch_rows<D>(ownK, rowsK, key - 16 * warp, 4 * warp, 16 * warp + 16, 1);
+        fetch_rows<D>(ownV, rowsV, key - 16 * warp, 4 * warp, 16 * warp + 16, 1);
     }
     float sumK[D / 8][4], sumV[D / 8][4];
     #pragma unroll
@@ -278,19 +293,36 @@ __device__ __forceinline__ void attention_backward_keys(const __nv_bfloat16* __r
         #pragma unroll
         for (int i = 0; i < 4; i++) sumK[n][i] = sumV[n][i] = 0.f;
     }
-    for (int first = 0; first < queries; first += TILE) {
+    static_assert(TILE <= 32 * WARPS, "a thread has one query's numbers");
+    float nextLse, nextDelta;  // on their way to tileStats
+    const auto fetch = [&](int first, int stage) {
         const int padded = (min(TILE, queries - first) + 15) & ~15;
-        __syncthreads();
-        load_rows<D>(tileQ, rowsQ, first, warp, padded, WARPS);
-        load_rows<D>(tileD, rowsD, first, warp, padded, WARPS);
-        for (int r = 32 * warp; r < padded; r += 32 * WARPS) {
-            const int t = r + lane;
-            if (TILE % 32 == 0 || t < TILE) {
-                tileLse[t] = first + t < queries ? lse[rowStats + first + t] * LOG2_E : NEVER;
-                tileDelta[t] = first + t < queries ? delta[rowStats + first + t] : 0.f;
-            }
+        __nv_bfloat16* tile = tiles + stage * 2 * TILE * LD;
+        fetch_rows<D>(tile, rowsQ, first, warp, padded, WARPS);
+        fetch_rows<D>(tile + TILE * LD, rowsD, first, warp, padded, WARPS);
+        if (threadIdx.x < TILE) {
+            const bool exists = first + threadIdx.x < queries;
+            nextLse = exists ? lse[rowStats + first + threadIdx.x] * LOG2_E : NEVER;
+            nextDelta = exists ? delta[rowStats + first + threadIdx.x] : 0.f;
         }
-        __syncthreads();
+    };
+    __syncthreads();
+    fetch(0, 0);
+    for (int first = 0, stage = 0; first < queries; first += TILE, stage ^= STAGES - 1) {
+        const int padded = (min(TILE, queries - first) + 15) & ~15;
+        const __nv_bfloat16 *tileQ = tiles + stage * 2 * TILE * LD, *tileD = tileQ + TILE * LD;
+        float *tileLse = tileStats[stage], *tileDelta = tileLse + TILE;
+        if (STAGES == 1 && first > 0) {
+            __syncthreads();
+            fetch(first, 0);
+        }
+        if (threadIdx.x < TILE) {
+            tileLse[threadIdx.x] = nextLse;
+            tileDelta[threadIdx.x] = nextDelta;
+        }
+        wait_for_copies();
+        __syncthreads();  // all have come, and nobody uses the other tiles any more
+        if (STAGES == 2 && first + TILE < queries) fetch(first + TILE, stage ^ 1);
         if (active) {
             for (int row = 0; row < padded; row += 16) {
                 float s[2][4], dp[2][4], logs[2][4], deltas[2][4];
@@ -344,10 +376,9 @@ template <int D>
 __device__ __forceinline__ void attention_backward_queries(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__ k, const __nv_bfloat16* __restrict__ v,
                                                            const __nv_bfloat16* __restrict__ dOutA, const __nv_bfloat16* __restrict__ dOutB, const float* __restrict__ lse,
                                                            const float* __restrict__ delta, __nv_bfloat16* __restrict__ dq, int tokens, int tokensA, float scale) {
-    constexpr int TILE = Shape<D>::TILE, LD = Shape<D>::LD, OWN = 16 * WARPS;
-    __shared__ __align__(16) __nv_bfloat16 tiles[2 * TILE * LD];
+    constexpr int TILE = Shape<D>::TILE, LD = Shape<D>::LD, STAGES = Shape<D>::STAGES, OWN = 16 * WARPS;
+    __shared__ __align__(16) __nv_bfloat16 tiles[STAGES][2 * TILE * LD];
     __shared__ float tileLse[OWN], tileDelta[OWN];
-    __nv_bfloat16 *tileK = tiles, *tileV = tiles + TILE * LD;
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, query = blockIdx.x * OWN + 16 * warp, heads = gridDim.y;
     const Rows<const __nv_bfloat16> rowsK = head_rows(k, heads, tokens, D), rowsV = head_rows(v, heads, tokens, D);
     const Rows<const __nv_bfloat16> rowsD = joint_rows(dOutA, dOutB, heads, tokens, tokensA, D);
@@ -361,18 +392,29 @@ __device__ __forceinline__ void attention_backward_queries(const __nv_bfloat16* 
         tileDelta[t] = exists ? delta[rowStats + blockIdx.x * OWN + t] : 0.f;
     }
     Left leftQ[D / 16], leftD[D / 16];
-    load_own<D>(leftQ, tiles, first_rows(head_rows(q, heads, tokens, D), rowsD.count), query, warp);
-    load_own<D>(leftD, tiles, rowsD, query, warp);
+    load_own<D>(leftQ, tiles[0], first_rows(head_rows(q, heads, tokens, D), rowsD.count), query, warp);
+    load_own<D>(leftD, tiles[0], rowsD, query, warp);
     float sum[D / 8][4];
     #pragma unroll
     for (int n = 0; n < D / 8; n++) sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0.f;
 
-    for (int first = 0; first < tokens; first += TILE) {
+    const auto fetch = [&](int first, __nv_bfloat16* tile) {
+        const int padded = (min(TILE, tokens - first) + 15) & ~15;
+        fetch_rows<D>(tile, rowsK, first, warp, padded, WARPS);
+        fetch_rows<D>(tile + TILE * LD, rowsV, first, warp, padded, WARPS);
+    };
+    __syncthreads();
+    fetch(0, tiles[0]);
+    for (int first = 0, stage = 0; first < tokens; first += TILE, stage ^= STAGES - 1) {
         const int keys = min(TILE, tokens - first), padded = (keys + 15) & ~15;
-        __syncthreads();
-        load_rows<D>(tileK, rowsK, first, warp, padded, WARPS);
-        load_rows<D>(tileV, rowsV, first, warp, padded, WARPS);
-        __syncthreads();
+        const __nv_bfloat16 *tileK = tiles[stage], *tileV = tileK + TILE * LD;
+        if (STAGES == 1 && first > 0) {
+            __syncthreads();
+            fetch(first, tiles[0]);
+        }
+        wait_for_copies();
+        __syncthreads();  // all have come, and nobody uses the other tiles any more
+        if (STAGES == 2 && first + TILE < tokens) fetch(first + TILE, tiles[stage ^ 1]);
         if (active) {
             #pragma unroll 1
             for (int row = 0; row < padded; row += 16) {
@@ -400,7 +442,7 @@ __device__ __forceinline__ void attention_backward_queries(const __nv_bfloat16* 
     }
     __syncthreads();
     if (query >= tokens) return;
-    store_own<D>(head_rows(dq, heads, tokens, D), query, tiles, warp, sum, scale, scale);
+    store_own<D>(head_rows(dq, heads, tokens, D), query, tiles[0], warp, sum, scale, scale);
 }
 
 }  // namespace

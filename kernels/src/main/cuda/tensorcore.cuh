@@ -13,6 +13,12 @@ __device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const __nv
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"((uint32_t)__cvta_generic_to_shared(p)) : "memory");
 }
 
+// Four bytes a lane on their way into shared memory; there once the thread waits. Lanes next to each other move neighbours: a row in one request.
+__device__ __forceinline__ void copy_async(void* shared, const void* global) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"((uint32_t)__cvta_generic_to_shared(shared)), "l"(__cvta_generic_to_global(global)) : "memory");
+}
+__device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
 // c[16, 8] += a[16, 16] b[16, 8]; lane l holds c[l / 4 + 8 (i / 2), 2 (l % 4) + i % 2].
 __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
