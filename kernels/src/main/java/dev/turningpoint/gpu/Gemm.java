@@ -128,7 +128,7 @@ public final class Gemm implements AutoCloseable {
                 biasTo(ALIGNMENT);  // cuBLASLt chooses no algorithm for a bias that is nowhere
             }
 
-            long rows = Math.max(rowsPerSample, FEWEST_ROWS);
+            long rows = transA ? rowsPerSample : Math.max(rowsPerSample, FEWEST_ROWS);
             first = layout(pointer, b, firstShape, transB ? k : n, transB ? n : k, transB ? k : n);
             second = layout(pointer, a, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k);
             result = layout(pointer, out, resultShape, n, rows, n);
