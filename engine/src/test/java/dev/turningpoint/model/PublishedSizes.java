@@ -21,6 +21,7 @@ import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -30,11 +31,12 @@ import java.util.stream.IntStream;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * A tool, not a test: checkpoints with the names, shapes and shards of published models and random weights, and one forward and one backward of SD3.5-medium.
+ * A tool, not a test: checkpoints with the names, shapes and shards of published models and random weights; one forward and one backward of SD3.5-medium, or many and how long they take.
  *
  * <pre>{@code
  * PublishedSizes write sd35-medium|flux-dev FOLDER   # bf16, diffusers' layout; 5 GB and 24 GB
- * PublishedSizes run FILE                            # an engine file of sd35-medium: 512 x 512, 205 text tokens, adapters on the last two blocks
+ * PublishedSizes run FILE                            # weights of sd35-medium: 512 x 512, 205 text tokens, adapters on the last two blocks
+ * PublishedSizes time FILE ROWS                      # the same with so many rows and adapters on the attention layers of all blocks
  * }</pre>
  */
 final class PublishedSizes {
@@ -47,7 +49,8 @@ final class PublishedSizes {
     public static void main(String[] args) throws Exception {
         switch (args[0]) {
             case "write" -> write(args[1].equals("flux-dev") ? FLUX_DEV : SD35_MEDIUM, Path.of(args[2]));
-            case "run" -> run(Path.of(args[1]));
+            case "run" -> run(Path.of(args[1]), 22, 1, false);
+            case "time" -> run(Path.of(args[1]), 0, Integer.parseInt(args[2]), true);
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -99,15 +102,16 @@ final class PublishedSizes {
 
     // ---- the run
 
-    private static void run(Path file) throws IOException {
+    /** @param lowest block with adapters */
+    private static void run(Path file, int lowest, int rows, boolean time) throws IOException {
         var architecture = (Sd3Architecture) SD35_MEDIUM;
         var targets = new ArrayList<String>();
-        for (int block = 22; block < 24; block++)
+        for (int block = lowest; block < 24; block++)
             for (String layer : List.of("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")) targets.add("transformer_blocks." + block + ".attn." + layer);
         int side = 512 / 8, tokens = 205;
         try (Device device = Device.open(); Stream stream = device.newStream(); Arena arena = Arena.ofShared()) {
             tell("device open", device);
-            var options = new TransformerModel.Options(architecture, side, side, tokens, 1, DType.BF16, 1, 1, GlyphModel.Trains.ADAPTER, new LoraConfig(32, 64, targets), Set.of(), false);
+            var options = new TransformerModel.Options(architecture, side, side, tokens, 1, DType.BF16, rows, rows, GlyphModel.Trains.ADAPTER, new LoraConfig(32, 64, targets), Set.of(), false);
             try (var model = new TransformerModel(device, options)) {
                 tell("model built", device);
                 try (Checkpoint checkpoint = Checkpoint.open(file)) {
@@ -124,18 +128,32 @@ final class PublishedSizes {
                     adapter.put(slot.name(), values);
                 });
                 model.setAdapter(adapter, stream);
-                int n = model.latentSize();
+                int n = model.latentSize() * rows;
                 try (var memory = device.allocate(16L * n + 4096, "latents and velocity")) {
-                    long latents = memory.address(), sigma = latents + 4L * n, velocity = sigma + 256, gradient = velocity + 4L * n, condition = gradient + 4L * n;
+                    long latents = memory.address(), sigma = latents + 4L * n, condition = sigma + 1024, velocity = condition + 1024, gradient = velocity + 4L * n;
                     stream.copyToDevice(latents, gaussian(arena, random, n));
-                    MemorySegment one = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 0.5f), zero = arena.allocateFrom(ValueLayout.JAVA_INT, 0), g = arena.allocate(2L * n, 64);
+                    MemorySegment sigmas = arena.allocate(4L * rows, 64), g = arena.allocate(2L * n, 64);
+                    for (int i = 0; i < rows; i++) sigmas.setAtIndex(ValueLayout.JAVA_FLOAT, i, 0.5f);
                     for (int i = 0; i < n; i++) g.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits((float) random.nextGaussian() / n) >>> 16));
-                    stream.copyToDevice(sigma, one);
-                    stream.copyToDevice(condition, zero);
+                    stream.copyToDevice(sigma, sigmas);
+                    stream.copyToDevice(condition, arena.allocate(4L * rows, 64));
                     stream.copyToDevice(gradient, g);
                     stream.synchronize();
+                    Runnable forward = () -> model.velocity(stream, latents, sigma, condition, velocity, rows), trainForward = () -> model.trainVelocity(stream, latents, sigma, condition, velocity, rows),
+                            backward = () -> {
+                                model.zeroGradients(stream);
+                                model.backward(stream, gradient, rows);
+                            };
+                    if (time) {
+                        double once = millis(stream, forward), trained = millis(stream, () -> {
+                            trainForward.run();
+                            backward.run();
+                        });
+                        System.out.printf("%d rows: forward %.1f ms, forward and backward %.1f ms, medians of 7%n", rows, once, trained);
+                        return;
+                    }
                     for (int round = 0; round < 2; round++) {
-                        model.velocity(stream, latents, sigma, condition, velocity, 1);
+                        forward.run();
                         stream.synchronize();
                         tell("forward " + (round + 1), device);
                     }
@@ -146,11 +164,10 @@ final class PublishedSizes {
                         for (int i = 0; i < n; i++) squares += Math.pow(Float.intBitsToFloat(out.segment().getAtIndex(ValueLayout.JAVA_SHORT, i) << 16), 2);
                         System.out.printf("velocity of %d numbers, root mean square %.4f%n", n, Math.sqrt(squares / n));
                     }
-                    model.trainVelocity(stream, latents, sigma, condition, velocity, 1);
+                    trainForward.run();
                     stream.synchronize();
                     tell("training forward", device);
-                    model.zeroGradients(stream);
-                    model.backward(stream, gradient, 1);
+                    backward.run();
                     stream.synchronize();
                     tell("backward of the last two blocks", device);
                     double largest = 0;
@@ -161,6 +178,20 @@ final class PublishedSizes {
                 System.out.printf("%,18d  bytes on the device%n", device.allocated());
             }
         }
+    }
+
+    private static double millis(Stream stream, Runnable work) {
+        var times = new double[7];
+        work.run();
+        for (int i = 0; i < times.length; i++) {
+            stream.synchronize();
+            long start = System.nanoTime();
+            work.run();
+            stream.synchronize();
+            times[i] = (System.nanoTime() - start) / 1e6;
+        }
+        Arrays.sort(times);
+        return times[times.length / 2];
     }
 
     private static MemorySegment gaussian(Arena arena, Random random, int count) {
