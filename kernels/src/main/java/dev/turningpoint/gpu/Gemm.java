@@ -133,7 +133,7 @@ public final class Gemm implements AutoCloseable {
             second = layout(pointer, a, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k);
             result = layout(pointer, out, resultShape, n, rows, n);
 
-            workspaceBytes = choose(arena, pointer);
+            workspaceBytes = choose(pointer);
             workspaceAddress = workspace.address(workspaceBytes);
         } catch (RuntimeException | Error e) {
             resources.closeAfter(e);
@@ -153,10 +153,10 @@ public final class Gemm implements AutoCloseable {
     }
 
     /** Takes the algorithm that cuBLASLt thinks fastest of those that serve every number of rows; returns the workspace it needs. */
-    private long choose(Arena arena, MemorySegment pointer) {
+    private long choose(MemorySegment pointer) {
         check(CublasLt.cublasLtMatmulPreferenceCreate(pointer), "cublasLtMatmulPreferenceCreate");
         MemorySegment preference = pointer.get(ValueLayout.ADDRESS, 0);
-        try (var chosen = new Resources()) {
+        try (var chosen = new Resources(); var arena = Arena.ofConfined()) {
             chosen.add(() -> check(CublasLt.cublasLtMatmulPreferenceDestroy(preference), "cublasLtMatmulPreferenceDestroy"));
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(), GemmWorkspace.BYTES, 8);
             prefer(preference, CublasLt.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK(), CublasLt.CUBLASLT_REDUCTION_SCHEME_NONE(), 4);
@@ -187,7 +187,9 @@ public final class Gemm implements AutoCloseable {
         shape(first, firstShape, transB ? k : n, transB ? n : k, transB ? k : n, 0);
         shape(second, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k, 0);
         shape(result, resultShape, n, rows, n, 0);
-        return CublasLt.cublasLtMatmulAlgoCheck(library, operation, first, second, result, result, proposal, answer) == 0;
+        int status = CublasLt.cublasLtMatmulAlgoCheck(library, operation, first, second, result, result, proposal, answer);
+        if (status != 0 && status != CublasLt.CUBLAS_STATUS_NOT_SUPPORTED() && status != CublasLt.CUBLAS_STATUS_INVALID_VALUE()) check(status, "cublasLtMatmulAlgoCheck");
+        return status == 0;
     }
 
     private void prefer(MemorySegment preference, int attribute, long value, int size) {

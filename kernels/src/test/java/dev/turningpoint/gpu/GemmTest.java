@@ -101,6 +101,24 @@ class GemmTest {
         }
     }
 
+    /** What cuBLASLt proposes first for few rows may serve no others. */
+    @ParameterizedTest
+    @CsvSource({"F32, true", "F32, false", "BF16, true"})
+    void anAlgorithmChosenForOneRowServesEveryNumber(DType type, boolean bias) {
+        int n = 96, k = 128;
+        var x = round(random(300 * k, 51), type);
+        var w = round(random(n * k, 52), type);
+        try (var gemm = Gemm.of(device, type, type, type, false, true, n, k, 1, bias); var dx = upload(x, type); var dw = upload(w, type); var db = upload(new float[n], type);
+             var dy = device.allocate(type.bytes(300L * n), "y")) {
+            gemm.run(stream, 300, dx.address(), k, dw.address(), k, dy.address(), n, db.address(), 1, 0);
+            var all = download(dy, 300 * n, type);
+            for (int rows : new int[] {1, 2, 3, 16, 17, 96, 299}) {
+                gemm.run(stream, rows, dx.address(), k, dw.address(), k, dy.address(), n, db.address(), 1, 0);
+                assertArrayEquals(Arrays.copyOf(all, rows * n), download(dy, rows * n, type), rows + " rows");
+            }
+        }
+    }
+
     /** The last rows of many may be computed beside those before them, by another thread. */
     @ParameterizedTest
     @CsvSource({"F32, F32, false", "F32, F32, true", "BF16, F32, false", "BF16, F32, true", "BF16, BF16, false", "BF16, BF16, true"})

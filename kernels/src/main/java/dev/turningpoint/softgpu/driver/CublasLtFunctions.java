@@ -205,37 +205,55 @@ public final class CublasLtFunctions {
         return 0;
     }
 
-    // ---- algorithms: there is one, which needs no workspace and whose rows do not depend on how many there are
+    // ---- algorithms: one needs no workspace, and its rows do not depend on how many there are. Before it, an f32 product with few columns is offered one that serves no other number
+    // of them: on an H100 cuBLASLt's first proposal is of this kind (its algorithm 11), and who takes it for every number of rows must not find that out there.
+
+    private static final long FEWEST_OF_FEW = 2, MOST_OF_FEW = 16;
 
     static int cublasLtMatmulAlgoGetHeuristic(long library, long operation, long a, long b, long c, long d, long preference, int wanted, long results, long count) {
         library(library);
         if (results == 0 || count == 0 || wanted < 1) throw invalid("room for " + wanted + " results");
         Raw.putInt(count, 0);
-        Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), get(d, Layout.class), 1, 0);
-        algorithm(results);
-        Raw.putInt(count, 1);
+        Layout result = get(d, Layout.class);
+        Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), result, 1, 0);
+        int found = 0;
+        if (result.type == R_32F && get(a, Layout.class).type == R_32F && servedByFew(result)) algorithm(results + (long) HEURISTIC_BYTES * found++, true);
+        if (found < wanted) algorithm(results + (long) HEURISTIC_BYTES * found++, false);
+        Raw.putInt(count, found);
         return 0;
     }
 
-    private static void algorithm(long result) {
+    private static boolean servedByFew(Layout result) { return result.columns >= FEWEST_OF_FEW && result.columns <= MOST_OF_FEW; }
+
+    private static void algorithm(long result, boolean few) {
         Raw.fill(result, 0, 1, HEURISTIC_BYTES);
         Raw.putLong(result, ALGORITHM);
         Raw.putLong(result + 8, Matmul.BASE);
+        Raw.putLong(result + 16, few ? 1 : 0);
         if (Planning.ON) Raw.putLong(result + 64, Planning.GEMM_WORKSPACE);
         Raw.putFloat(result + 76, 1);
     }
 
     static int cublasLtMatmulAlgoCheck(long library, long operation, long a, long b, long c, long d, long algorithm, long result) {
         library(library);
+        Layout of = get(d, Layout.class);
         requireAlgorithm(algorithm);
-        Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), get(d, Layout.class), 1, 0);
-        if (result != 0) algorithm(result);
+        Call.shape(get(operation, Operation.class), get(a, Layout.class), get(b, Layout.class), get(c, Layout.class), of, 1, 0);
+        requireServed(algorithm, of);
+        if (result != 0) algorithm(result, isForFew(algorithm));
         return 0;
     }
 
     private static void requireAlgorithm(long algorithm) {
         if (algorithm == 0 || Raw.getLong(algorithm) != ALGORITHM || Raw.getLong(algorithm + 8) != Matmul.BASE)
             throw unsupported("an algorithm that cublasLtMatmulAlgoGetHeuristic of this device did not give");
+    }
+
+    private static boolean isForFew(long algorithm) { return Raw.getLong(algorithm + 16) == 1; }
+
+    private static void requireServed(long algorithm, Layout result) {
+        if (isForFew(algorithm) && !servedByFew(result))
+            throw unsupported("an algorithm that serves " + FEWEST_OF_FEW + " to " + MOST_OF_FEW + " columns of d, for " + result.columns + ": ask cublasLtMatmulAlgoCheck before it is used for another shape");
     }
 
     static int cublasLtMatmulAlgoConfigGetAttribute(long algorithm, int attribute, long buffer, long size, long written) {
@@ -264,7 +282,10 @@ public final class CublasLtFunctions {
         if (alpha == 0 || beta == 0 || a == 0 || b == 0 || d == 0)
             throw invalid((alpha == 0 ? "alpha" : beta == 0 ? "beta" : a == 0 ? "a" : b == 0 ? "b" : "d") + " is null");
         if (workspaceBytes != 0 && workspace == 0) throw invalid("a workspace of " + workspaceBytes + " bytes at null");
-        if (algorithm != 0) requireAlgorithm(algorithm);
+        if (algorithm != 0) {
+            requireAlgorithm(algorithm);
+            requireServed(algorithm, ld);
+        }
         float factor = Raw.getFloat(alpha), keep = Raw.getFloat(beta);
         if (keep != 0 && c == 0) throw invalid("beta is " + keep + " and c null");
         Shape shape = Call.shape(o, la, lb, lc, ld, factor, keep);

@@ -160,6 +160,33 @@ class CublasLtTest {
         return algorithm.copyFrom(cublasLtMatmulHeuristicResult_t.algo(result));
     }
 
+    /** As on an H100: what is proposed first for few columns serves no more of them, and says so before it is used. */
+    @Test
+    void aProposalForFewColumnsServesNoMore() {
+        var random = new Random(3);
+        Matrix w = new Matrix(128, 96, false, 0, 1, CUDA_R_32F(), random), few = new Matrix(128, 16, false, 0, 1, CUDA_R_32F(), random), many = new Matrix(128, 17, false, 0, 1, CUDA_R_32F(), random);
+        Matrix fewOut = new Matrix(96, 16, false, 0, 1, CUDA_R_32F(), random), manyOut = new Matrix(96, 17, false, 0, 1, CUDA_R_32F(), random);
+        var op = operation(true, false, 1, 0);
+        ok(cublasLtMatmulPreferenceCreate(out));
+        var preference = out.get(ADDRESS, 0);
+        var results = cublasLtMatmulHeuristicResult_t.allocateArray(4, arena);
+        ok(cublasLtMatmulAlgoGetHeuristic(library, op, w.layout, few.layout, fewOut.layout, fewOut.layout, preference, 4, results, out));
+        assertEquals(2, out.get(JAVA_INT, 0));
+        var narrow = cublasLtMatmulHeuristicResult_t.algo(cublasLtMatmulHeuristicResult_t.asSlice(results, 0));
+        var general = cublasLtMatmulHeuristicResult_t.algo(cublasLtMatmulHeuristicResult_t.asSlice(results, 1));
+        ok(cublasLtMatmulAlgoCheck(library, op, w.layout, few.layout, fewOut.layout, fewOut.layout, narrow, MemorySegment.NULL));
+        multiply(op, w, few, fewOut, fewOut, 1, 0, narrow);
+        assertEquals(CUBLAS_STATUS_NOT_SUPPORTED(), cublasLtMatmulAlgoCheck(library, op, w.layout, many.layout, manyOut.layout, manyOut.layout, narrow, MemorySegment.NULL));
+        var factors = arena.allocateFrom(JAVA_FLOAT, 1, 0);
+        assertEquals(CUBLAS_STATUS_NOT_SUPPORTED(), cublasLtMatmul(library, op, factors, MemorySegment.ofAddress(w.address), w.layout, MemorySegment.ofAddress(many.address), many.layout,
+                factors.asSlice(4), MemorySegment.ofAddress(manyOut.address), manyOut.layout, MemorySegment.ofAddress(manyOut.address), manyOut.layout, narrow, MemorySegment.NULL, 0, stream));
+        ok(cublasLtMatmulAlgoCheck(library, op, w.layout, many.layout, manyOut.layout, manyOut.layout, general, MemorySegment.NULL));
+        multiply(op, w, many, manyOut, manyOut, 1, 0, general);
+        ok(cublasLtMatmulAlgoGetHeuristic(library, op, w.layout, many.layout, manyOut.layout, manyOut.layout, preference, 4, results, out));
+        assertEquals(1, out.get(JAVA_INT, 0));
+        ok(cublasLtMatmulPreferenceDestroy(preference));
+    }
+
     private void multiply(MemorySegment op, Matrix a, Matrix b, Matrix c, Matrix d, float alpha, float beta, MemorySegment algorithm) {
         var factors = arena.allocateFrom(JAVA_FLOAT, alpha, beta);
         ok(cublasLtMatmul(library, op, factors, MemorySegment.ofAddress(a.address), a.layout, MemorySegment.ofAddress(b.address), b.layout, factors.asSlice(4),
