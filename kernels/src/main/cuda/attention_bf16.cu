@@ -21,14 +21,14 @@ constexpr int WARPS = 4;
 template <int D> struct Shape {
     static constexpr int LD = D + 8;                 // 16 bytes of padding: the 8 rows of an ldmatrix fall into different banks
     static constexpr int TILE = D == 32 ? 128 : 64;  // rows of k and v in shared memory
-    static constexpr int STAGES = D < 128 ? 2 : 1;   // tiles there: with two the next rows come while these are used; 35 to 41 KB
+    static constexpr int STAGES = D < 128 ? 2 : 1;   // tiles there: with two the next rows come while these are used; 37 to 44 KB with the statistics
 };
 
 // One row on its way into shared memory; lane l moves elements l, l + 32, ... (pairs of them beyond D = 32).
 template <int D>
 __device__ __forceinline__ void fetch_row(__nv_bfloat16* tile, const __nv_bfloat16* src, bool exists) {
     const int lane = threadIdx.x & 31;
-    if (D == 32) {  // 64 bytes are half a request: fetched at once
+    if (D == 32) {  // 64 bytes are half a request: loaded and stored, not copied behind the products
         reinterpret_cast<unsigned short*>(tile)[lane] = exists ? reinterpret_cast<const unsigned short*>(src)[lane] : (unsigned short)0;
     } else {
         #pragma unroll

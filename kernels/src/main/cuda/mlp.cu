@@ -63,10 +63,10 @@ __device__ __forceinline__ float gelu_exp(float x) { return exp2_approx(x * __fm
 __device__ __forceinline__ float gelu(float x) { return x * reciprocal(1.f + gelu_exp(x)); }
 
 // d gelu / dx = s + x s (1 - s) du,   s = sigmoid(2 u) = 1 / (1 + e),  1 - s = e s,  du = d(2 u)/dx
-// 1 - s itself would lose its digits where s is near 1, and x du makes up to 30 of them. The bound on e keeps e s from inf * 0; beyond it all is 0.
+// 1 - s itself would lose its digits where s is near 1, and x du makes up to 30 of them. The bound on e keeps e s from inf * 0; s is 0 where it binds.
 __device__ __forceinline__ float gelu_slope(float x) {
-    const float e = fminf(gelu_exp(x), 0x1p100f), s = reciprocal(1.f + e), du = GELU_SLOPE * (1.f + 3.f * GELU_CUBIC * x * x);
-    return s + x * du * (e * s * s);
+    const float e = gelu_exp(x), s = reciprocal(1.f + e), du = GELU_SLOPE * (1.f + 3.f * GELU_CUBIC * x * x);
+    return s + x * du * (fminf(e, 0x1p127f) * s * s);
 }
 
 // d silu / dx = s (1 + x (1 - s)),   s = sigmoid(x);  x (1 - s) is small where 1 - s loses digits

@@ -36,7 +36,7 @@ final class LowRank implements AutoCloseable {
 
     /**
      * @param out           width of the layer's output, of which B gives some columns
-     * @param column        of the output, the first that it adds to; as many as B has rows
+     * @param column        of the output, the first that it adds to, a multiple of 16 bytes; as many as B has rows
      * @param kept          {@code x A^T} of a training forward, [rows, rank] in storage type
      * @param scratch       the same of other forwards
      * @param gradient      that of {@code x A^T}, as large as kept

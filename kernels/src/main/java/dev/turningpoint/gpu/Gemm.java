@@ -152,7 +152,7 @@ public final class Gemm implements AutoCloseable {
         return layout;
     }
 
-    /** Takes the algorithm that cuBLASLt thinks fastest of those that serve every number of rows; returns the workspace it needs. */
+    /** Takes the algorithm that cuBLASLt thinks fastest of those that serve every number of rows, with {@code transA} this one; returns the workspace it needs. */
     private long choose(MemorySegment pointer) {
         check(CublasLt.cublasLtMatmulPreferenceCreate(pointer), "cublasLtMatmulPreferenceCreate");
         MemorySegment preference = pointer.get(ValueLayout.ADDRESS, 0);
@@ -169,7 +169,8 @@ public final class Gemm implements AutoCloseable {
             if (status != 0) throw GpuException.cublas(status, "choosing an algorithm for " + this);
             int proposed = count.get(ValueLayout.JAVA_INT, 0);
             long rows = resultShape.columns;
-            long[] probes = transA ? new long[] {rows} : new long[] {1, 2, rows + 1, 2 * rows, 16 * rows, 257 * rows};
+            long many = Math.max(rows, Math.min(257 * rows, Integer.MAX_VALUE / Math.max(n, k)));  // as many as 2^31 elements of an operand have
+            long[] probes = transA ? new long[] {rows} : new long[] {1, 2, rows, rows + 1, 2 * rows, 16 * rows, many};
             MemorySegment answer = cublasLtMatmulHeuristicResult_t.allocate(arena);
             for (int i = 0; i < proposed; i++) {
                 MemorySegment proposal = cublasLtMatmulHeuristicResult_t.algo(cublasLtMatmulHeuristicResult_t.asSlice(proposals, i));
@@ -179,7 +180,7 @@ public final class Gemm implements AutoCloseable {
                 algorithm.copyFrom(proposal);
                 return bytes;
             }
-            throw new GpuException("cuBLASLt has no algorithm for " + this + " with every number of rows; it proposed " + proposed + ".");
+            throw new GpuException("cuBLASLt has no algorithm for " + this + (transA ? " with " + rows + " rows" : " with every number of rows") + "; it proposed " + proposed + ".");
         }
     }
 
@@ -188,7 +189,7 @@ public final class Gemm implements AutoCloseable {
         shape(second, secondShape, transA ? rows : k, transA ? k : rows, transA ? rows : k, 0);
         shape(result, resultShape, n, rows, n, 0);
         int status = CublasLt.cublasLtMatmulAlgoCheck(library, operation, first, second, result, result, proposal, answer);
-        if (status != 0 && status != CublasLt.CUBLAS_STATUS_NOT_SUPPORTED() && status != CublasLt.CUBLAS_STATUS_INVALID_VALUE()) check(status, "cublasLtMatmulAlgoCheck");
+        if (status != 0 && status != CublasLt.CUBLAS_STATUS_NOT_SUPPORTED() && status != CublasLt.CUBLAS_STATUS_ARCH_MISMATCH() && status != CublasLt.CUBLAS_STATUS_INVALID_VALUE()) check(status, "cublasLtMatmulAlgoCheck");
         return status == 0;
     }
 
@@ -218,7 +219,7 @@ public final class Gemm implements AutoCloseable {
     /**
      * Launches one product on the stream.
      *
-     * @param m         rows of the result; 0 does nothing
+     * @param m         rows of the result; 0 does nothing. With {@code transA} as many as {@link #of} was told: the algorithm is chosen for those alone
      * @param a         address of a, a multiple of 16, as b and c
      * @param lda       elements from one row of a to the next, as stored: the width of a row, or a multiple of 16 bytes; likewise ldb, ldc
      * @param biasRow   address of the bias, [n] of the result's type; unused without bias

@@ -34,7 +34,7 @@ class AttentionKernelsTest {
 
     static Stream<Arguments> shapes() {  // batch, heads, tokens, head dim, tokensA
         return NormKernelsTest.shapes(new int[][] {{1, 1, 1, 32, 1}, {2, 3, 101, 32, 96}, {1, 2, 37, 32, 5}, {2, 1, 16, 64, 0}, {1, 2, 64, 64, 64}, {1, 2, 129, 64, 70},
-            {1, 1, 150, 32, 17}, {1, 1, 33, 128, 20}, {2, 1, 100, 128, 99}, {1, 1, 200, 64, 100}});
+            {1, 1, 150, 32, 17}, {1, 1, 300, 32, 290}, {1, 1, 33, 128, 20}, {2, 1, 100, 128, 99}, {1, 1, 200, 64, 100}});
     }
 
     /** What rounds where: nothing, or what a flash attention in bf16 rounds (probabilities and their gradients before the second product). */

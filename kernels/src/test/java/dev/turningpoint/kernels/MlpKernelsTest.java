@@ -89,6 +89,19 @@ class MlpKernelsTest {
         Expect.stored("siluBackward", type, siluExpected, on.read(type, dx, n), 1e-5, 2e-6);
     }
 
+    /** Far out, where x^3 is large and the exponential 0 or infinite, the slope is 0 or 1. */
+    @ParameterizedTest @EnumSource(value = DType.class, names = {"F32", "BF16"})
+    void slopesEndAtZeroAndOne(DType type) {
+        float[] x = {-20, -1e3f, -1e10f, -1e12f, 20, 1e3f, 1e10f, 1e12f}, slopes = {0, 0, 0, 0, 1, 1, 1, 1};
+        float[] dy = new float[x.length];
+        Arrays.fill(dy, 1);
+        long at = on.store(type, x), g = on.store(type, dy), dx = on.store(type, new float[x.length]);
+        kernels.geluBackward(on.stream, type, at, g, dx, x.length);
+        assertArrayEquals(slopes, on.read(type, dx, x.length), 1e-20f);
+        kernels.siluBackward(on.stream, type, at, g, dx, x.length);
+        assertArrayEquals(slopes, on.read(type, dx, x.length), 1e-6f);
+    }
+
     static Stream<Arguments> rows() {  // batch, tokens, d
         return NormKernelsTest.shapes(new int[][] {{1, 1, 4}, {2, 9, 96}, {3, 17, 33}, {1, 5, 131}, {2, 8, 64}});
     }

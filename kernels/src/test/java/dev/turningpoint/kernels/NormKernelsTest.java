@@ -38,7 +38,7 @@ class NormKernelsTest {
     }
 
     static Stream<Arguments> heads() {  // batch, stream tokens, heads, head dim, offset, tokens
-        return shapes(new int[][] {{1, 1, 1, 32, 0, 1}, {2, 5, 3, 32, 2, 9}, {1, 17, 2, 64, 0, 17}, {2, 3, 1, 128, 4, 7}, {3, 16, 2, 32, 1, 18}});
+        return shapes(new int[][] {{1, 1, 1, 32, 0, 1}, {2, 5, 3, 32, 2, 9}, {1, 17, 2, 64, 0, 17}, {2, 3, 1, 128, 4, 7}, {3, 16, 2, 32, 1, 18}, {2, 19, 6, 32, 1, 21}, {1, 33, 9, 64, 0, 33}});
     }
 
     static Stream<Arguments> shapes(int[][] shapes) {

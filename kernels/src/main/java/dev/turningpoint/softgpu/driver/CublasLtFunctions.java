@@ -198,15 +198,15 @@ public final class CublasLtFunctions {
         Preference p = get(preference, Preference.class);
         switch (attribute) {
             case 1 -> p.workspace = value(buffer, size, 8);
-            case 0, 3, 5, 6, 7, 8, 9 -> value(buffer, size, 4);   // search, reductions, alignments, waves: the one algorithm meets them all
+            case 0, 3, 5, 6, 7, 8, 9 -> value(buffer, size, 4);   // search, reductions, alignments, waves: both algorithms meet them all
             case 12 -> value(buffer, size, 8);                    // kinds of implementation
             default -> throw invalid("preference attribute " + attribute);
         }
         return 0;
     }
 
-    // ---- algorithms: one needs no workspace, and its rows do not depend on how many there are. Before it, an f32 product with few columns is offered one that serves no other number
-    // of them: on an H100 cuBLASLt's first proposal is of this kind (its algorithm 11), and who takes it for every number of rows must not find that out there.
+    // ---- algorithms: one needs no workspace, and its rows do not depend on how many there are. Before it, an f32 product with few columns is offered one that serves no other
+    // numbers of them: on an H100 cuBLASLt's first proposal is of this kind (its algorithm 11), and who takes it for every number of rows must not find that out there.
 
     private static final long FEWEST_OF_FEW = 2, MOST_OF_FEW = 16;
 
