@@ -205,8 +205,8 @@ public final class CublasLtFunctions {
         return 0;
     }
 
-    // ---- algorithms: one needs no workspace, and its rows do not depend on how many there are. Before it, an f32 product with few columns is offered one that serves no other
-    // numbers of them: on an H100 cuBLASLt's first proposal is of this kind (its algorithm 11), and who takes it for every number of rows must not find that out there.
+    // ---- algorithms: one needs no workspace, and its rows do not depend on how many there are. Before it, an f32 product with few columns is offered one that serves 2 to
+    // 16 of them only: on an H100 cuBLASLt's first proposal is of this kind (its algorithm 11), and who takes it for every number of rows must not find that out there.
 
     private static final long FEWEST_OF_FEW = 2, MOST_OF_FEW = 16;
 
